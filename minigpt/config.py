@@ -1,0 +1,219 @@
+"""Every hyperparameter: its default, its range and its meaning, once.
+
+A section is a pydantic model; unknown keys and values out of range are refused. A key whose default is `null` in
+YAML and a number here (`n_kv_heads`, `d_head`, `d_ff`) is worked out from the others, so that a resolved config
+holds every number that a run depends on.
+"""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"type": ["integer", "null"]})]
+
+
+class Section(BaseModel):
+    """Strict and immutable: a typing error in a recipe is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class RunConfig(Section):
+    """Where the run lives and what it runs on."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run; its folder is `runs/NAME` unless `directory` says otherwise."""
+    directory: str | None = None
+    """Folder of the run."""
+    seed: int = Field(1337, ge=0, lt=2**63)
+    """Seed of every random generator of the run (initialisation, batches, dropout, sampling)."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """auto takes CUDA, then Apple's MPS, then the CPU."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the matrix products; weights stay float32. auto measures which is faster here."""
+    compile: Literal["auto"] | bool = "auto"
+    """torch.compile for the blocks; auto compiles where the run is long enough to earn the compilation back."""
+
+
+class DataConfig(Section):
+    """Where the text comes from."""
+
+    source: str = Field("stories", min_length=1)
+    """stories | python | a file, folder or glob (.txt, .jsonl, .parquet) | hf:OWNER/NAME | https://address of a text."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """Expected SHA-256 of the text behind an https: source."""
+    subset: str | None = None
+    """Configuration name of a hub data set."""
+    text_column: str = Field("text", min_length=1)
+    """Column (Parquet, hub) or key (JSONL) that holds the text."""
+    max_documents: int | None = Field(None, ge=1)
+    """Take only so many documents from the source."""
+    n_stories: int = Field(60_000, ge=100, le=100_000_000)
+    """Documents that the built-in corpus has."""
+    stories_seed: int = Field(0, ge=0)
+    """Seed of the built-in corpus, apart from `run.seed`, so that runs with several seeds share one corpus."""
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
+    """Share of the text, at its end, that is validated on; not used where the data set has a validation split."""
+
+
+class TokenizerConfig(Section):
+    """How text becomes token ids."""
+
+    kind: str = Field("bpe", min_length=1)
+    """character | byte | bpe | word, or the name of a tiktoken encoding (gpt2, cl100k_base, o200k_base)."""
+    vocab_size: int = Field(1024, ge=257, le=1_000_000)
+    """Size of a bpe or word vocabulary, end-of-text included; the other kinds have their own."""
+
+
+class ModelConfig(Section):
+    """Shape of the transformer."""
+
+    vocab_size: int | None = Field(None, ge=2)
+    """Set from the tokenizer when the run begins."""
+    context_length: int = Field(256, ge=2, le=1_048_576)
+    """Tokens that the model sees at once."""
+    n_layers: int = Field(4, ge=1, le=1024)
+    n_heads: int = Field(4, ge=1, le=1024)
+    """Query heads."""
+    n_kv_heads: Derived = Field(default=None, le=1024)
+    """Key and value heads (grouped-query attention); null: as many as query heads."""
+    d_model: int = Field(256, ge=1, le=65_536)
+    """Width of the residual stream."""
+    d_head: Derived = Field(default=None, le=65_536)
+    """Width of one head; null: d_model / n_heads."""
+    feed_forward: Literal["swiglu", "gelu"] = "swiglu"
+    d_ff: Derived = Field(default=None, le=1_048_576)
+    """Hidden width of the feed-forward network; null: 4 d_model for gelu, 8/3 d_model (to the next 32) for swiglu."""
+    position: Literal["rope", "learned"] = "rope"
+    """Rotary (Su 2021) or learned absolute positions."""
+    rope_theta: float = Field(10_000.0, gt=1)
+    """Base of the rotary frequencies."""
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    qk_norm: bool = True
+    """RMS-normalise queries and keys per head (Henry 2020)."""
+    bias: bool = False
+    """Biases in linear layers and LayerNorm."""
+    tie_embeddings: bool = True
+    """The token embedding is the output matrix as well (Press 2017)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @field_validator("n_kv_heads", "d_head", "d_ff", mode="before")
+    @classmethod
+    def derive(cls, value: Any, info: ValidationInfo) -> Any:
+        """Work out a width that was left `null` from the fields before it."""
+        if value is not None:
+            return value
+        needed = {"n_kv_heads": ("n_heads",), "d_head": ("n_heads", "d_model"), "d_ff": ("feed_forward", "d_model")}
+        if any(name not in info.data for name in needed[str(info.field_name)]):
+            return 1  # an earlier field is wrong and its own message will be shown
+        if info.field_name == "n_kv_heads":
+            return info.data["n_heads"]
+        d_model = info.data["d_model"]
+        if info.field_name == "d_head":
+            if d_model % info.data["n_heads"]:
+                raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({info.data['n_heads']})")
+            return d_model // info.data["n_heads"]
+        return 4 * d_model if info.data["feed_forward"] == "gelu" else math.ceil(8 * d_model / 3 / 32) * 32
+
+    @model_validator(mode="after")
+    def check_heads(self) -> Self:
+        """Refuse heads that cannot be grouped or rotated."""
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads ({self.n_heads}) must be divisible by n_kv_heads ({self.n_kv_heads})")
+        if self.position == "rope" and self.d_head % 2:
+            raise ValueError(f"d_head ({self.d_head}) must be even for position: rope, which turns pairs of numbers")
+        return self
+
+
+class OptimizerConfig(Section):
+    """How gradients become updates."""
+
+    name: Literal["muon", "adamw"] = "muon"
+    """muon (Jordan 2024) trains the matrices of the blocks and AdamW the rest; adamw trains everything."""
+    learning_rate: float = Field(0.02, gt=0, le=10)
+    """Peak learning rate of the optimizer in `name`."""
+    adamw_learning_rate: float = Field(0.003, gt=0, le=10)
+    """With muon: AdamW's peak learning rate for embeddings, norms and biases."""
+    beta1: Fraction = 0.9
+    beta2: float = Field(0.95, ge=0, lt=1)
+    epsilon: float = Field(1e-10, gt=0)
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    """Decoupled decay of the matrices (not of embeddings, norms and biases), times the learning rate."""
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """Of Muon (Nesterov)."""
+    newton_schulz_steps: int = Field(5, ge=1, le=20)
+    """Iterations with which Muon orthogonalises an update."""
+
+
+class ScheduleConfig(Section):
+    """The learning rate over a run: warm-up, constant, cool-down (Hu 2024)."""
+
+    warmup_steps: int = Field(20, ge=0)
+    cooldown_fraction: Fraction = 0.5
+    """Last share of the run in which the learning rate falls."""
+    cooldown_shape: Literal["linear", "cosine"] = "linear"
+    final_fraction: Fraction = 0.0
+    """Learning rate at the end as a share of the peak."""
+
+
+class TrainingConfig(Section):
+    """How long, how much at once, how often."""
+
+    batch_size: int = Field(16, ge=1)
+    """Sequences per micro-batch, over all processes."""
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    """Micro-batches per step."""
+    max_steps: int | None = Field(None, ge=1)
+    """Stop after so many steps: the reproducible way."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Stop after so much training time, compiling and evaluating included; the schedule follows the clock."""
+    evaluate_every: int = Field(250, ge=1)
+    """Steps between evaluations (each with a checkpoint and a sample)."""
+    evaluation_tokens: int = Field(131_072, ge=1)
+    """Evaluate on so many tokens of the validation text, always the same ones."""
+    checkpoint_every: int = Field(250, ge=1)
+    """Steps between checkpoints."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many evaluations without a new best loss."""
+    gradient_clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the whole gradient."""
+
+
+class SamplingConfig(Section):
+    """How `minigpt sample` picks the next token, unless told otherwise on the command line."""
+
+    prompt: str = ""
+    """Text to continue; the empty text begins a new document."""
+    max_new_tokens: int = Field(200, ge=1)
+    temperature: float = Field(0.8, ge=0, le=100)
+    """0 always takes the most probable token."""
+    top_k: int | None = Field(None, ge=1)
+    """Keep only the k most probable tokens."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Keep the smallest set of tokens whose probability reaches p (Holtzman 2019)."""
+    min_p: float | None = Field(None, ge=0, le=1)
+    """Keep tokens at least p times as probable as the most probable one (Nguyen 2024)."""
+    repetition_penalty: float = Field(1.0, ge=1, le=100)
+    """Divide the positive logits of tokens already in the text by this, multiply the negative ones (Keskar 2019)."""
+
+
+class Config(Section):
+    """A whole recipe; a YAML file holds what differs from these defaults."""
+
+    run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def check_end(self) -> Self:
+        """A run must have an end."""
+        if self.training.max_steps is None and self.training.max_minutes is None:
+            raise ValueError("set training.max_steps or training.max_minutes, so that the run has an end")
+        return self

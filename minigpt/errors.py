@@ -1,0 +1,14 @@
+"""The errors that a user can cause: told in one line, without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What went wrong, where, and what would be right; the command line prints it as one `error:` line."""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the candidate most like `word`, or nothing where none is near."""
+    found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,1 @@
+"""The transformer, from token ids to logits."""

@@ -1,0 +1,52 @@
+"""Self-attention: every token asks (query), every earlier token answers (key) and offers (value).
+
+Axis letters, used in comments and names: B batch, T time (positions being computed), S source (positions that can be
+seen, cached ones included), D d_model, H query heads, G key/value heads, K d_head.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minigpt.config import ModelConfig
+from minigpt.model.cache import LayerCache
+from minigpt.model.norm import make_head_norm
+from minigpt.model.position import Rotation
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention (Vaswani 2017), grouped-query where `n_kv_heads < n_heads` (Ainslie 2023)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
+        self.q_proj = nn.Linear(config.d_model, config.n_heads * config.d_head, bias=config.bias)
+        self.k_proj = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
+        self.v_proj = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
+        self.o_proj = nn.Linear(config.n_heads * config.d_head, config.d_model, bias=config.bias)
+        self.q_norm, self.k_norm = make_head_norm(config), make_head_norm(config)
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:  # B T D -> B T D
+        query, key, value = self.project(x, rotation)
+        if cache is not None:
+            key, value = cache.append(key, value)
+        mixed = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=x.shape[1] > 1,  # a cache takes a whole prompt while empty, and then one token at a time
+            enable_gqa=self.n_kv_heads < self.n_heads,
+        )
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+
+    def project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B H T K), keys and values (B G T K) of `x` (B T D), normalised and rotated to their positions."""
+        query = self.q_norm(self._split(self.q_proj(x), self.n_heads))
+        key = self.k_norm(self._split(self.k_proj(x), self.n_kv_heads))
+        value = self._split(self.v_proj(x), self.n_kv_heads)
+        return (query, key, value) if rotation is None else (rotation(query), rotation(key), value)
+
+    def _split(self, x: Tensor, n_heads: int) -> Tensor:  # B T (H K) -> B H T K
+        return x.unflatten(2, (n_heads, self.d_head)).transpose(1, 2)

@@ -1,0 +1,67 @@
+"""The whole model: token ids -> vectors -> blocks -> logits."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from minigpt.config import ModelConfig
+from minigpt.model.block import Block
+from minigpt.model.cache import Cache
+from minigpt.model.norm import make_norm
+from minigpt.model.position import RotaryPositions
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer. `config.vocab_size` must be set."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        assert config.vocab_size is not None
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.position_embedding = None
+        self.rotary = None
+        if config.position == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.d_model)
+        else:
+            self.rotary = RotaryPositions(config.context_length, config.d_head, config.rope_theta)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.final_norm = make_norm(config)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.token_embedding.weight
+
+    def forward(self, token_ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """Logits (B T V) of the token after each of `token_ids` (B T); a cache holds what was read before them."""
+        start = cache.length if cache else 0
+        stop = start + token_ids.shape[1]
+        assert stop <= self.config.context_length, "the text is longer than the context"
+        x = self.token_embedding(token_ids)  # B T D
+        if self.position_embedding is not None:
+            x = x + self.position_embedding.weight[start:stop]
+        rotation = self.rotary(start, stop) if self.rotary is not None else None
+        x = self.dropout(x)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rotation, cache.layers[layer] if cache else None)
+        return self.lm_head(self.final_norm(x))
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """Draw all weights anew; the untrained model's loss is then close to ln(vocab_size).
+
+        Matrices are normal with a standard deviation of 1/sqrt(inputs) times 0.5; those that write into the residual
+        stream begin at zero (Zhang 2019), so every block begins as the identity. Embeddings have a standard deviation
+        of 1/d_model: a tied output then gives the token that was just read a logit of about 1 and not of d_model/50.
+        """
+        generator = torch.Generator(self.token_embedding.weight.device).manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias") or name.endswith(("o_proj.weight", "down_proj.weight")):
+                nn.init.zeros_(parameter)
+            elif "norm" in name:
+                nn.init.ones_(parameter)
+            elif "embedding" in name or name.startswith("lm_head"):
+                nn.init.normal_(parameter, std=1 / self.config.d_model, generator=generator)
+            else:
+                nn.init.normal_(parameter, std=0.5 / math.sqrt(parameter.shape[1]), generator=generator)

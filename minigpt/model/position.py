@@ -1,0 +1,34 @@
+"""Rotary positions: a query and a key turn with their place, so their product knows only the distance (Su 2021)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Rotation:
+    """The turn of T positions: multiplies pairs (i, i + K/2) of each head vector by a complex number of length 1."""
+
+    def __init__(self, cosine: Tensor, sine: Tensor) -> None:
+        self.cosine, self.sine = cosine, sine  # T K
+
+    def __call__(self, heads: Tensor) -> Tensor:  # B H T K -> B H T K
+        first, second = heads.chunk(2, -1)
+        turned = torch.cat((-second, first), -1)
+        return (heads * self.cosine + turned * self.sine).to(heads.dtype)
+
+
+class RotaryPositions(nn.Module):
+    """Cosines and sines of every position up to the context length, computed once."""
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, context_length: int, d_head: int, theta: float) -> None:
+        super().__init__()
+        frequencies = theta ** (-torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
+        angles = torch.outer(torch.arange(context_length, dtype=torch.float32), frequencies).repeat(1, 2)  # T K
+        self.register_buffer("cosine", angles.cos(), persistent=False)
+        self.register_buffer("sine", angles.sin(), persistent=False)
+
+    def forward(self, start: int, stop: int) -> Rotation:
+        """The rotation of positions `start` to `stop - 1`."""
+        return Rotation(self.cosine[start:stop], self.sine[start:stop])
