@@ -6,7 +6,7 @@ holds every number that a run depends on.
 """
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -17,7 +17,18 @@ Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"
 class Section(BaseModel):
     """Strict and immutable: a typing error in a recipe is an error, not a silent default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, coerce_numbers_to_str=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's yes and true are not the number 1."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation is not bool and True not in get_args(annotation):
+            raise ValueError("must not be true or false (YAML also reads yes, no, on and off so; quote a text)")
+        return value
 
 
 class RunConfig(Section):
@@ -33,7 +44,7 @@ class RunConfig(Section):
     """auto takes CUDA, then Apple's MPS, then the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the matrix products; weights stay float32. auto measures which is faster here."""
-    compile: Literal["auto"] | bool = "auto"
+    compile: Literal["auto", True, False] = "auto"
     """torch.compile for the blocks; auto compiles where the run is long enough to earn the compilation back."""
 
 
@@ -113,7 +124,8 @@ class ModelConfig(Section):
         d_model = info.data["d_model"]
         if info.field_name == "d_head":
             if d_model % info.data["n_heads"]:
-                raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({info.data['n_heads']})")
+                heads = info.data["n_heads"]
+                raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({heads}), or give d_head itself")
             return d_model // info.data["n_heads"]
         return 4 * d_model if info.data["feed_forward"] == "gelu" else math.ceil(8 * d_model / 3 / 32) * 32
 
