@@ -4,6 +4,8 @@ Axis letters, used in comments and names: B batch, T time (positions being compu
 seen, cached ones included), D d_model, H query heads, G key/value heads, K d_head.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,14 +33,17 @@ class Attention(nn.Module):
         query, key, value = self.project(x, rotation)
         if cache is not None:
             key, value = cache.append(key, value)
-        mixed = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=x.shape[1] > 1,  # a cache takes a whole prompt while empty, and then one token at a time
-            enable_gqa=self.n_kv_heads < self.n_heads,
-        )
+        dropout = self.dropout if self.training else 0.0
+        if x.device.type == "cpu" and torch.compiler.is_compiling():
+            # The compiler fuses plain products better than the CPU's attention kernel goes backward (docs/experiments.md).
+            groups = self.n_heads // self.n_kv_heads
+            weights = attention_weights(query, key.repeat_interleave(groups, 1))
+            mixed = F.dropout(weights, dropout) @ value.repeat_interleave(groups, 1)
+        else:
+            several = x.shape[1] > 1  # a cache takes a whole prompt while empty, and then one token at a time
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, dropout_p=dropout, is_causal=several, enable_gqa=self.n_kv_heads < self.n_heads
+            )
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,3 +55,15 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, n_heads: int) -> Tensor:  # B T (H K) -> B H T K
         return x.unflatten(2, (n_heads, self.d_head)).transpose(1, 2)
+
+
+def attention_weights(query: Tensor, key: Tensor) -> Tensor:
+    """Who looks at whom: softmax(Q Kᵀ / √K) under the causal mask, each row summing to 1.
+
+    query is B H T K, key is B H S K with S >= T; the T queries stand at the last T of the S positions.
+    Returns B H T S in the dtype of the query. This is what the fused kernel computes and throws away.
+    """
+    scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
+    n_queries, n_keys = scores.shape[-2:]
+    future = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).triu(n_keys - n_queries + 1)
+    return scores.masked_fill(future, -math.inf).softmax(-1).to(query.dtype)

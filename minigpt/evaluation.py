@@ -1,0 +1,60 @@
+"""How good is the model? Loss in nats per token, perplexity, and bits per byte, which tokenizers cannot flatter."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minigpt.model.gpt import GPT
+
+IGNORED = -100
+"""Target that is not scored."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of a text: `nats` is the sum of -log p over its tokens."""
+
+    nats: float
+    tokens: int
+    bytes: int
+
+    @property
+    def loss(self) -> float:
+        """Nats per token."""
+        return self.nats / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): among how many equally likely tokens the model still wavers."""
+        return math.exp(min(self.loss, 700.0))
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits that the model needs for a byte of the text: comparable across tokenizers."""
+        return self.nats / math.log(2) / max(self.bytes, 1)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """Nats per token of `targets` (B T) under `logits` (B T V), computed in float32."""
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
+
+
+@torch.inference_mode()
+def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], token_bytes: Sequence[bytes]) -> Evaluation:
+    """Score every target of `windows` (inputs and targets, B T; a target of -100 is only context)."""
+    lengths = torch.tensor([len(piece) for piece in token_bytes])
+    device = model.token_embedding.weight.device
+    was_training = model.training
+    model.eval()
+    nats, tokens, n_bytes = 0.0, 0, 0
+    for inputs, targets in windows:
+        nats += cross_entropy(model(inputs.to(device)), targets.to(device), "sum").item()
+        scored = targets[targets != IGNORED]
+        tokens += scored.numel()
+        n_bytes += int(lengths[scored].sum())
+    model.train(was_training)
+    return Evaluation(nats, tokens, n_bytes)

@@ -1,0 +1,58 @@
+"""How the next token is picked: pure functions on logits (B V). A token that is ruled out gets the logit -inf."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from minigpt.config import SamplingConfig
+
+
+def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfig) -> Tensor:
+    """Probabilities (B V, float32) from which the next token is drawn.
+
+    `seen` (B V, bool) marks the tokens that the text has already. The order is the usual one: repetition penalty,
+    temperature, top-k, top-p, min-p. Temperature 0 gives all probability to the most probable token.
+    """
+    logits = penalise_repetition(logits.float(), seen, config.repetition_penalty)
+    if config.temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+    logits = logits / config.temperature
+    if config.top_k is not None:
+        logits = keep_top_k(logits, config.top_k)
+    if config.top_p is not None:
+        logits = keep_top_p(logits, config.top_p)
+    if config.min_p is not None:
+        logits = keep_min_p(logits, config.min_p)
+    return logits.softmax(-1)
+
+
+def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Divide the positive logits of `seen` tokens by `penalty`, multiply the negative ones (Keskar 2019, 'CTRL')."""
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Keep the k most probable tokens, and those that tie with the last of them."""
+    threshold = logits.topk(min(k, logits.shape[-1])).values[:, -1:]
+    return logits.masked_fill(logits < threshold, -math.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the smallest set of most probable tokens whose probabilities reach `p` (Holtzman 2019, 'nucleus')."""
+    ordered, order = logits.sort(descending=True)
+    probabilities = ordered.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities  # what the more probable tokens hold already
+    before[:, 0] = 0.0  # rounding never rules out the most probable token
+    return logits.masked_fill(torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= p), -math.inf)
+
+
+def keep_min_p(logits: Tensor, p: float) -> Tensor:
+    """Keep tokens that are at least `p` times as probable as the most probable one (Nguyen 2024)."""
+    threshold = logits.max(-1, keepdim=True).values + (math.log(p) if p > 0 else -math.inf)
+    return logits.masked_fill(logits < threshold, -math.inf)
+
+
+def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """One token (B) for each row of probabilities; a CPU generator gives the same tokens on every device."""
+    return torch.multinomial(probabilities.cpu(), 1, generator=generator)[:, 0]

@@ -1,0 +1,121 @@
+"""Everything that depends on the machine: device, precision, compilation. Nothing else in minigpt asks for it."""
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from minigpt.errors import UserError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device that `run.device` names; auto takes CUDA, then MPS, then the CPU. UserError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"run.device = {name}: PyTorch sees no CUDA GPU here; use auto or cpu")
+        device = device if device.index is not None else torch.device("cuda", local_rank)
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise UserError(f"run.device = {device}: this machine has {torch.cuda.device_count()} GPUs, counted from 0")
+        torch.cuda.set_device(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("run.device = mps: PyTorch sees no Apple GPU here; use auto or cpu")
+    return device
+
+
+def choose_precision(wish: str, device: torch.device) -> Precision:
+    """float32 or bfloat16 for matrix products: as wished, or (auto) what is faster here."""
+    if wish != "auto":
+        return "bfloat16" if wish == "bfloat16" else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "mps":
+        return "float32"
+    return "bfloat16" if matmul_rate(device, torch.bfloat16) > 1.2 * matmul_rate(device, torch.float32) else "float32"
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Multiply-adds, counted as two, that the machine makes per second in a product of a small model's size."""
+    a, b = torch.randn(2048, 512, device=device).to(dtype), torch.randn(512, 1024, device=device).to(dtype)
+    seconds = []
+    for _ in range(6):
+        begin = time.perf_counter()
+        a @ b
+        synchronise(device)
+        seconds.append(time.perf_counter() - begin)
+    return 2 * 2048 * 512 * 1024 / sorted(seconds)[2]
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A device with the precision in which it multiplies matrices."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of matrix products."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Matrix products in `dtype`, everything else in float32."""
+        return torch.autocast(self.device.type, self.dtype) if self.precision == "bfloat16" else nullcontext()
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device, without waiting for the copy where the hardware can."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def describe(self) -> str:
+        """For people: which hardware, how many threads, which precision."""
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
+        else:
+            name = f"CPU, {torch.get_num_threads()} threads" if self.device.type == "cpu" else "Apple GPU (MPS)"
+        return f"{name}, {self.precision}"
+
+
+def compile_blocks(blocks: nn.ModuleList, device: torch.device, warn: Callable[[str], None]) -> bool:
+    """Compile the blocks in place: one compilation, used by all of them. False, after one warning, where it fails."""
+    try:
+        torch.compile(_probe)(torch.ones(8, device=device))
+    except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        warn(f"torch.compile does not work here, training goes on without it ({reason[:200]})")
+        return False
+    for block in blocks:
+        block.compile()
+    return True
+
+
+def eager() -> AbstractContextManager[object]:
+    """Run compiled modules as plain Python: for evaluation and samples, whose many shapes are not worth compiling."""
+    return torch.compiler.set_stance("force_eager")
+
+
+def _probe(x: Tensor) -> Tensor:
+    return x.sin() + 1
+
+
+def ignore_compiler_chatter() -> None:
+    """Hide warnings of PyTorch's compiler that no user can act on."""
+    warnings.filterwarnings("ignore", module=r"torch\._(inductor|dynamo).*")

@@ -1,0 +1,65 @@
+"""One process or many: who am I, who writes, and how numbers are brought together (torchrun sets the environment)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that prepares, prints and writes."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum of `values` over all processes."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def maximum(self, values: Tensor) -> Tensor:
+        """Largest of `values`, each for itself, over all processes."""
+        if self.world_size > 1:
+            dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model, its gradients averaged over all processes in every backward pass."""
+        return DistributedDataParallel(model) if self.world_size > 1 else model
+
+    def without_averaging(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Keep gradients to oneself: for all micro-batches of a step but the last."""
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+@contextmanager
+def join_processes() -> Iterator[Processes]:
+    """Join the group that torchrun started, if it did; gloo on the CPU, nccl on GPUs."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Processes()
+        return
+    processes = Processes(int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]), world_size)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield processes
+    finally:
+        dist.destroy_process_group()
