@@ -27,6 +27,7 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     best_loss: float | None = None
+    best_step: int | None = None
     stale_evaluations: int = 0
     """Evaluations since the best one."""
     metrics_bytes: int = 0

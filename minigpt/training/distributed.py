@@ -45,9 +45,9 @@ class Processes:
         """The model, its gradients averaged over all processes in every backward pass."""
         return DistributedDataParallel(model) if self.world_size > 1 else model
 
-    def without_averaging(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Keep gradients to oneself: for all micro-batches of a step but the last."""
-        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+    def averaging(self, model: nn.Module, wanted: bool) -> AbstractContextManager[None]:
+        """Whether the backward passes inside average gradients: only a step's last micro-batch needs to."""
+        return nullcontext() if wanted or not isinstance(model, DistributedDataParallel) else model.no_sync()
 
 
 @contextmanager

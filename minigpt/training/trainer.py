@@ -1,0 +1,227 @@
+"""The training loop: read a batch, predict, compare, update; save, evaluate and stop when it is time."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from minigpt.config import Config
+from minigpt.data.batches import Batches, evaluation_windows
+from minigpt.data.tokens import TokenStream
+from minigpt.errors import UserError
+from minigpt.evaluation import Evaluation, cross_entropy, evaluate
+from minigpt.generation.generate import generate
+from minigpt.model.gpt import GPT
+from minigpt.optimizers import learning_rate_factor, make_optimizers
+from minigpt.runs import Index, RunFolder
+from minigpt.tokenizers import Tokenizer
+from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, write_index
+from minigpt.training.devices import Engine, eager
+from minigpt.training.distributed import Processes
+from minigpt.training.interruption import Interrupted, Interruption
+from minigpt.training.metrics import MetricsLog, ProgressBar
+
+EVALUATION_BATCH = 8192
+"""Tokens that are evaluated at once."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a run learns from and is judged by."""
+
+    tokenizer: Tokenizer
+    train: TokenStream
+    validation: TokenStream
+
+
+class Trainer:
+    """One run in one process. `model` is already on the engine's device; `resume` goes on from the last checkpoint."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        corpus: Corpus,
+        model: GPT,
+        engine: Engine,
+        processes: Processes,
+        resume: bool = False,
+    ) -> None:
+        self.config, self.folder, self.corpus = config, folder, corpus
+        self.model, self.engine, self.processes = model, engine, processes
+        self.optimizers = make_optimizers(model, config.optimizer, engine.dtype)
+        self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
+        self.saved_step = self.progress.step if resume else None
+        self.parallel_model = processes.wrap(model)
+        self.batches = Batches(
+            corpus.train,
+            config.model.context_length,
+            config.training.batch_size,
+            config.run.seed,
+            processes.rank,
+            processes.world_size,
+        )
+        self.interruption = Interruption()
+
+    def train(self) -> Evaluation:
+        """Train to the end of the budget; returns the last evaluation. Raises `Interrupted` when told to stop."""
+        self.began = time.perf_counter() - self.progress.seconds
+        every = self.config.training
+        with self.interruption.watch(), self._outputs():
+            while True:
+                finished, step = self.spent() >= 1, self.progress.step
+                evaluation_due = finished or step % every.evaluate_every == 0
+                if evaluation_due or self.interruption.requested or step % every.checkpoint_every == 0:
+                    self.save()
+                if self.interruption.requested:
+                    raise Interrupted(f"saved at step {step}")
+                if evaluation_due:
+                    evaluation = self.evaluate()
+                if finished or self.out_of_patience():
+                    return evaluation
+                self.step()
+
+    def step(self) -> None:
+        """One optimizer update over all micro-batches."""
+        begin, training, step = time.perf_counter(), self.config.training, self.progress.step
+        torch.manual_seed(self.seed("dropout", self.processes.rank))
+        loss_sum = torch.zeros((), device=self.engine.device)
+        accumulated = training.gradient_accumulation_steps
+        for micro_step in range(accumulated):
+            inputs, targets = map(self.engine.put, self.batches.batch(step * accumulated + micro_step))
+            last = micro_step == accumulated - 1
+            with self.processes.averaging(self.parallel_model, last):
+                with self.engine.autocast():
+                    logits = self.parallel_model(inputs)
+                loss = cross_entropy(logits, targets) / accumulated
+                loss.backward()
+            loss_sum += loss.detach()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip or math.inf)
+        loss_value = self.processes.sum(loss_sum).item() / self.processes.world_size
+        self.check_finite(loss_value, norm.item())
+        factor = learning_rate_factor(self.config.schedule, step, self.spent())
+        self.optimizers.step(factor)
+
+        n_tokens = accumulated * training.batch_size * self.config.model.context_length
+        self.progress.step += 1
+        self.progress.tokens += n_tokens
+        self.agree()
+        metrics = {
+            "step": self.progress.step,
+            "tokens": self.progress.tokens,
+            "seconds": round(self.progress.seconds, 3),
+            "loss": loss_value,
+            "learning_rate": factor * self.config.optimizer.learning_rate,
+            "gradient_norm": norm.item(),
+            "tokens_per_second": round(n_tokens / (time.perf_counter() - begin), 1),
+        }
+        if self.log:
+            self.log.write(**metrics)
+        self.bar.step(self.spent(), metrics)
+
+    def spent(self) -> float:
+        """Share of the run's budget that is used up: of its steps or its minutes, whichever is further."""
+        limits = self.config.training
+        by_steps = self.progress.step / limits.max_steps if limits.max_steps else 0.0
+        by_clock = self.progress.seconds / (60 * limits.max_minutes) if limits.max_minutes else 0.0
+        return max(by_steps, by_clock)
+
+    def out_of_patience(self) -> bool:
+        """Whether the validation loss has not improved for too long."""
+        patience = self.config.training.patience
+        return patience is not None and self.progress.stale_evaluations >= patience
+
+    def agree(self) -> None:
+        """Bring the clock forward and hear of interruptions: all processes decide alike."""
+        now = torch.tensor([time.perf_counter() - self.began, float(self.interruption.requested)], dtype=torch.float64)
+        self.progress.seconds, requested = self.processes.maximum(now).tolist()
+        self.interruption.requested = bool(requested)
+
+    def check_finite(self, loss: float, norm: float) -> None:
+        """Stop before a loss or gradient that is not a number reaches the weights."""
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise UserError(
+                f"{self.folder.path}: step {self.progress.step + 1}: the loss is {loss}, the gradient's norm {norm}; "
+                f"the last good checkpoint is step {self.saved_step}. Lower optimizer.learning_rate or "
+                "training.gradient_clip, raise schedule.warmup_steps, or set run.precision=float32, then use --resume"
+            )
+
+    def save(self) -> None:
+        """Save a checkpoint of this step, unless it is the one that the run was resumed from."""
+        if self.log and self.progress.step != self.saved_step:
+            self.progress.metrics_bytes = self.log.position()
+            save_checkpoint(self.folder, self.model, self.optimizers, self.progress)
+            write_index(self.folder, Index(self.progress.step, self.progress.best_step))
+        self.saved_step = self.progress.step
+        self.processes.wait()
+
+    def evaluate(self) -> Evaluation:
+        """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""
+        length, limit = self.config.model.context_length, self.config.training.evaluation_tokens
+        batch_size = max(1, EVALUATION_BATCH // length)
+        windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size=batch_size)
+        mine = islice(windows, self.processes.rank, None, self.processes.world_size)
+        with eager(), self.engine.autocast():
+            part = evaluate(self.model, mine, self.corpus.tokenizer.token_bytes)
+        sums = self.processes.sum(torch.tensor([part.nats, part.tokens, part.bytes], dtype=torch.float64))
+        evaluation = Evaluation(float(sums[0]), int(sums[1]), int(sums[2]))
+        progress = self.progress
+        if progress.best_loss is None or evaluation.loss < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.stale_evaluations = evaluation.loss, progress.step, 0
+        else:
+            progress.stale_evaluations += 1
+        if self.log:
+            sample = self.sample()
+            write_index(self.folder, Index(progress.step, progress.best_step))
+            self.log.write(
+                step=progress.step,
+                tokens=progress.tokens,
+                seconds=round(time.perf_counter() - self.began, 3),
+                validation_loss=evaluation.loss,
+                perplexity=evaluation.perplexity,
+                bits_per_byte=evaluation.bits_per_byte,
+                sample=sample,
+            )
+            self.bar.evaluation(progress.step, evaluation.loss, sample)
+        self.agree()
+        return evaluation
+
+    def sample(self) -> str:
+        """A text by the model as it is now; the same random numbers at the same step."""
+        tokenizer, config = self.corpus.tokenizer, self.config.sampling
+        prompt = tokenizer.encode(config.prompt).tolist() or [tokenizer.end_of_text]
+        was_training = self.model.training
+        self.model.eval()
+        with eager(), self.engine.autocast():
+            steps = generate(self.model, prompt, config, end_of_text=tokenizer.end_of_text, seed=self.seed("sampling"))
+            token_ids = [int(step.token_ids) for step in steps]
+        self.model.train(was_training)
+        return tokenizer.decode([*prompt, *token_ids])
+
+    def seed(self, purpose: str, rank: int = 0) -> int:
+        """Seed of the random numbers that one step needs for one purpose: nothing else can shift them."""
+        names = ("dropout", "sampling")
+        place = (self.progress.step * len(names) + names.index(purpose)) * self.processes.world_size + rank
+        return (self.config.run.seed * 1_000_003 + place) % 2**63
+
+    @contextmanager
+    def _outputs(self) -> Iterator[None]:
+        """Progress bar and metrics file, both only in the first process."""
+        first = self.processes.first
+        self.log = MetricsLog(self.folder.metrics, self.progress.metrics_bytes) if first else None
+        self.bar = ProgressBar(self.spent(), shown=first)
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.folder.path}: cannot be written to ({error.strerror}); the checkpoint of step "
+                f"{self.saved_step} is whole: make room, then go on with --resume"
+            ) from None
+        finally:
+            self.bar.close()
+            if self.log:
+                self.log.close()
