@@ -48,7 +48,9 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode) and key_node.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key '{key_node.value}' is given twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key '{key_node.value}' is given twice", problem_mark=key_node.start_mark
+                )
             seen.add(str(key_node.value))
         return super().construct_mapping(node, deep)
 

@@ -29,7 +29,9 @@ class Attention(nn.Module):
         self.q_norm, self.k_norm = make_head_norm(config), make_head_norm(config)
         self.dropout = config.dropout
 
-    def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:  # B T D -> B T D
+    def forward(
+        self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None
+    ) -> Tensor:  # B T D -> B T D
         query, key, value = self.project(x, rotation)
         if cache is not None:
             key, value = cache.append(key, value)

@@ -21,6 +21,8 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:  # B T D -> B T D
+    def forward(
+        self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None
+    ) -> Tensor:  # B T D -> B T D
         x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))

@@ -11,7 +11,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.d_model, config.d_ff, config.bias) if config.feed_forward == "swiglu" else None
+        self.gate_proj = (
+            nn.Linear(config.d_model, config.d_ff, config.bias) if config.feed_forward == "swiglu" else None
+        )
         self.up_proj = nn.Linear(config.d_model, config.d_ff, config.bias)
         self.down_proj = nn.Linear(config.d_ff, config.d_model, config.bias)
 

@@ -1,0 +1,80 @@
+"""Tokenizers: text as numbers, by character, byte, frequent pair (bpe) or word, or as one of tiktoken's encodings."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from minigpt.errors import UserError, nearest
+from minigpt.tokenizers.base import FORMAT, VERSION, TokenIds, Tokenizer, read_field
+from minigpt.tokenizers.bpe import BytePairTokenizer
+from minigpt.tokenizers.byte import ByteTokenizer
+from minigpt.tokenizers.character import CharacterTokenizer
+from minigpt.tokenizers.word import WordTokenizer
+
+__all__ = ["TokenIds", "Tokenizer", "build_tokenizer", "load_tokenizer"]
+
+KINDS: dict[str, type[Tokenizer]] = {
+    "character": CharacterTokenizer,
+    "byte": ByteTokenizer,
+    "bpe": BytePairTokenizer,
+    "word": WordTokenizer,
+}
+
+
+def build_tokenizer(kind: str, vocab_size: int, texts: Iterable[str]) -> Tokenizer:
+    """A tokenizer of `kind`, learned from `texts` where it learns.
+
+    `texts` are pieces of a corpus of any length, taken one after the other: character reads them all, bpe and word
+    the beginning, byte and tiktoken's encodings none. bpe and word get at most `vocab_size` tokens, fewer from a small
+    corpus; the others have their own number. UserError for an unknown kind or an encoding that cannot be had.
+    """
+    match kind:
+        case "character":
+            return CharacterTokenizer.learn(texts)
+        case "byte":
+            return ByteTokenizer()
+        case "bpe":
+            return BytePairTokenizer.learn(texts, vocab_size)
+        case "word":
+            return WordTokenizer.learn(texts, vocab_size)
+    return named_tokenizer(kind)
+
+
+def named_tokenizer(name: str) -> Tokenizer:
+    """One of tiktoken's encodings; UserError where there is none of that `name` or it cannot be had."""
+    import tiktoken
+
+    kinds = [*KINDS, *tiktoken.list_encoding_names()]
+    if name not in kinds:
+        raise UserError(f"tokenizer.kind: {name!r} is not one of {', '.join(kinds)}{nearest(name, kinds)}")
+    try:
+        return BytePairTokenizer.named(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"tokenizer.kind: tiktoken has not cached '{name}' and could not fetch it ({type(error).__name__}); "
+            "connect to the network once, set TIKTOKEN_CACHE_DIR to a folder that has it, or use kind bpe"
+        ) from error
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """The tokenizer that was saved to `path`; UserError where there is none, or none that is whole."""
+    try:
+        fields = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a tokenizer that minigpt saved, as it is not JSON ({error})") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise UserError(f'{path}: not a tokenizer that minigpt saved, as it has no "format": "{FORMAT}"')
+    if fields.get("version") != VERSION:
+        raise UserError(
+            f"{path}: its tokenizer format has version {fields.get('version')!r} and this minigpt reads {VERSION}; "
+            "use the minigpt that saved it"
+        )
+    try:
+        kind = read_field(fields, "kind", str)
+        return KINDS.get(kind, BytePairTokenizer).from_fields(fields)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: damaged tokenizer: {error}; copy it again from where it was whole, or train anew"
+        ) from error

@@ -1,0 +1,142 @@
+"""What every tokenizer does: text to ids, ids to text, and itself to one JSON file."""
+
+import contextlib
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt.errors import UserError
+
+FORMAT = "minigpt-tokenizer"
+VERSION = 1
+END_OF_TEXT = "<|endoftext|>"
+SINGLE_BYTES = [bytes([byte]) for byte in range(256)]
+
+LEARN_FROM = 20_000_000  # characters; more hardly changes which tokens are frequent
+CHUNK = 65_536  # characters that a learner sees at once
+
+TokenIds = NDArray[np.uint32]
+T = TypeVar("T")
+
+
+class Tokenizer(ABC):
+    """Text as token ids and back, without loss.
+
+    `token_bytes[id]` is what a token stands for: b"" for `end_of_text`, other special tokens and unused ids.
+    """
+
+    def __init__(self, kind: str, token_bytes: list[bytes], end_of_text: int) -> None:
+        self.kind = kind
+        self.token_bytes = token_bytes
+        self.vocab_size = len(token_bytes)
+        self.end_of_text = end_of_text
+
+    def encode(self, text: str) -> TokenIds:
+        """The ids of `text`, never those of special tokens; UserError where a character cannot be encoded."""
+        check_unicode(text)
+        return self._encode(text)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes that `ids` stand for; they may begin or end inside a character."""
+        return b"".join([self.token_bytes[token] for token in ids])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text that `ids` stand for, with U+FFFD for bytes that are not UTF-8."""
+        return self.decode_bytes(ids).decode(errors="replace")
+
+    def to_json(self) -> bytes:
+        """The content of the tokenizer's file: everything that `load_tokenizer` needs."""
+        document = {"format": FORMAT, "version": VERSION, "kind": self.kind, **self._fields()}
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokenizer's file: equal for tokenizers that encode alike."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the file whole or not at all; UserError where the place does not allow it."""
+        path = Path(path)
+        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with beside.open("wb") as file:
+                file.write(self.to_json())
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot write the tokenizer: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+
+    @abstractmethod
+    def _encode(self, text: str) -> TokenIds:
+        """The ids of `text`, which is free of lone surrogates."""
+
+    @abstractmethod
+    def _fields(self) -> dict[str, Any]:
+        """What the file holds beside format, version and kind."""
+
+    @classmethod
+    @abstractmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The tokenizer of a file that holds `fields`; ValueError says what is wrong with them."""
+
+
+def check_unicode(text: str) -> None:
+    """Refuse lone surrogates, which are in no valid text and have no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"cannot encode U+{ord(text[error.start]):04X} at position {error.start}: a lone surrogate is not text; "
+            "remove it, or read the text as UTF-8 with errors='replace'"
+        ) from error
+
+
+def learning_chunks(texts: Iterable[str]) -> Iterator[str]:
+    """The first `LEARN_FROM` characters of `texts`, in chunks that bound a learner's memory."""
+    remaining = LEARN_FROM
+    for text in texts:
+        text = text[:remaining]
+        check_unicode(text)
+        yield from (text[start : start + CHUNK] for start in range(0, len(text), CHUNK))
+        remaining -= len(text)
+        if not remaining:
+            return
+
+
+def read_field(fields: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """The value of `key`; ValueError where it is missing or of another type."""
+    if key not in fields:
+        raise ValueError(f"'{key}' is missing")
+    value = fields[key]
+    if not isinstance(value, kind):
+        raise ValueError(f"'{key}' must be {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def read_strings(fields: Mapping[str, Any], key: str) -> list[str]:
+    """The list of strings under `key`; ValueError where it is anything else."""
+    strings = read_field(fields, key, list)
+    if not all(isinstance(string, str) for string in strings):
+        raise ValueError(f"'{key}' must hold strings only")
+    return strings
+
+
+def check_unique(tokens: Iterable[bytes]) -> None:
+    """ValueError naming the first token that is there twice."""
+    seen = set[bytes]()
+    for token in tokens:
+        if token in seen:
+            raise ValueError(f"the token {token!r} is there twice")
+        seen.add(token)
