@@ -8,11 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minigpt.data.batches import IGNORED
 from minigpt.model.gpt import GPT
-
-IGNORED = -100
-"""Target that is not scored."""
-
 
 @dataclass(frozen=True)
 class Evaluation:
