@@ -1,0 +1,221 @@
+"""Tokens on disk: memory-mapped shards beside a manifest, made once for each pair of text and tokenizer."""
+
+import hashlib
+import json
+import os
+import shutil
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minigpt.data.sources import Piece, Source, Split
+from minigpt.errors import UserError
+from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
+
+FORMAT = 1
+SHARD_TOKENS = 64 * 2**20
+PIECES_IN_FLIGHT = 2 * (os.cpu_count() or 1)
+
+Ids = NDArray[np.unsignedinteger[Any]]
+
+
+class TokenStream:
+    """One long row of token ids, in memory-mapped files; `stream[a:b]` reads only what it gives."""
+
+    def __init__(self, shards: list[Ids], start: int = 0, stop: int | None = None) -> None:
+        self._shards = shards
+        self._ends = list(accumulate(len(shard) for shard in shards))
+        self._start = start
+        self._stop = stop if stop is not None else (self._ends[-1] if shards else 0)
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, place: slice) -> Ids:
+        start, stop, _ = place.indices(len(self))
+        start, stop = start + self._start, stop + self._start
+        parts: list[Ids] = []
+        while start < stop:
+            shard = bisect_right(self._ends, start)
+            first = self._ends[shard] - len(self._shards[shard])
+            parts.append(self._shards[shard][start - first : stop - first])
+            start += len(parts[-1])
+        return np.concatenate(parts) if parts else np.empty(0, np.uint16)
+
+    def part(self, start: int, stop: int) -> "TokenStream":
+        """The stream from `start` to `stop - 1`, without copying."""
+        return TokenStream(self._shards, self._start + start, self._start + stop)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prepared corpus; `reused` tells whether it was there already."""
+
+    train: TokenStream
+    validation: TokenStream
+    reused: bool
+
+
+def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Path) -> Tokenizer:
+    """A tokenizer learned from the source's training text (character: from all of it), kept for the next time."""
+    key = hashlib.sha256(json.dumps([FORMAT, source.fingerprint, kind, vocab_size]).encode()).hexdigest()[:16]
+    path = directory / "prepared" / "tokenizers" / f"{key}.json"
+    if path.exists():
+        return load_tokenizer(path)
+    splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
+    tokenizer = build_tokenizer(kind, vocab_size, (piece.text for split in splits for piece in source.pieces(split)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(path)
+    return tokenizer
+
+
+def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: float, directory: Path) -> Tokens:
+    """The source's tokens on disk, encoded now or found from an earlier time; the validation part cut off its end."""
+    key = hashlib.sha256(f"{FORMAT} {source.fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:16]
+    folder = directory / "prepared" / key
+    reused = _is_whole(folder)
+    if not reused:
+        _encode_all(source, tokenizer, folder)
+    train = _open_split(folder, "train")
+    if source.has_validation:
+        return Tokens(train, _open_split(folder, "validation"), reused)
+    cut = _validation_start(train, validation_fraction, tokenizer.end_of_text)
+    return Tokens(train.part(0, cut), train.part(cut, len(train)), reused)
+
+
+def _validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> int:
+    """Where the validation part begins: with a document, where one begins within a tenth of its length."""
+    cut = len(tokens) - max(1, round(len(tokens) * fraction))
+    reach = min((len(tokens) - cut) // 10, 2**20)
+    boundaries = np.flatnonzero(tokens[max(0, cut - reach) : cut + reach] == end_of_text) + 1 + max(0, cut - reach)
+    return int(boundaries[np.abs(boundaries - cut).argmin()]) if len(boundaries) else cut
+
+
+def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> None:
+    """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.parent.glob(f".partial-{folder.name}-*"):
+        if not _alive(int(leftover.name.rsplit("-", 1)[1])):
+            shutil.rmtree(leftover, ignore_errors=True)
+    partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
+    partial.mkdir(exist_ok=True)
+    dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+    splits: list[Split] = ["train", "validation"] if source.has_validation else ["train"]
+    try:
+        manifest: dict[str, Any] = {"format": FORMAT, "text": source.description, "dtype": dtype.name, "splits": {}}
+        for split in splits:
+            with _ShardWriter(partial, split, dtype) as writer:
+                for ids in encoded(_with_progress(source.pieces(split), source.description), tokenizer):
+                    writer.write(ids)
+            manifest["splits"][split] = writer.lengths
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent}: cannot hold the prepared tokens ({error.strerror}); "
+            "make room, or name another place with data.directory"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def encoded(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[TokenIds]:
+    """The ids of each piece in order, end-of-text between documents; encoded in threads, a bounded number ahead."""
+
+    def finish(done: tuple[Future[TokenIds], bool], more: bool) -> Iterator[TokenIds]:
+        yield done[0].result()
+        if done[1] and more:
+            yield np.array([tokenizer.end_of_text], np.uint32)
+
+    waiting: deque[tuple[Future[TokenIds], bool]] = deque()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for piece in pieces:
+            waiting.append((pool.submit(tokenizer.encode, piece.text), piece.ends_document))
+            if len(waiting) > PIECES_IN_FLIGHT:
+                yield from finish(waiting.popleft(), more=True)
+        while waiting:
+            yield from finish(waiting.popleft(), more=bool(waiting))
+
+
+class _ShardWriter:
+    """Writes ids to `SPLIT-00000.bin` and so on."""
+
+    def __init__(self, folder: Path, split: str, dtype: np.dtype[Any]) -> None:
+        self._folder, self._split, self._dtype = folder, split, dtype
+        self.lengths: list[int] = []
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def write(self, ids: TokenIds) -> None:
+        while len(ids):
+            room = SHARD_TOKENS - self.lengths[-1]
+            self._file.write(ids[:room].astype(self._dtype).tobytes())
+            self.lengths[-1] += len(ids[:room])
+            ids = ids[room:]
+            if self.lengths[-1] == SHARD_TOKENS:
+                self._close()
+                self._open()
+
+    def _open(self) -> None:
+        self._file = (self._folder / f"{self._split}-{len(self.lengths):05d}.bin").open("wb")
+        self.lengths.append(0)
+
+    def _close(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every shard that the manifest names is there in its full length."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        size = np.dtype(manifest["dtype"]).itemsize
+        return manifest["format"] == FORMAT and all(
+            (folder / f"{split}-{shard:05d}.bin").stat().st_size == length * size
+            for split, lengths in manifest["splits"].items()
+            for shard, length in enumerate(lengths)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _open_split(folder: Path, split: str) -> TokenStream:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    lengths = manifest["splits"][split]
+    paths = [folder / f"{split}-{shard:05d}.bin" for shard, length in enumerate(lengths) if length]
+    return TokenStream([np.memmap(path, np.dtype(manifest["dtype"]), "r") for path in paths])
+
+
+def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
+    """The same pieces, their size shown on standard error where it takes more than a moment."""
+    with tqdm(desc=f"encoding {name}", unit="B", unit_scale=True, delay=1.0, leave=False) as bar:
+        for piece in pieces:
+            yield piece
+            bar.update(len(piece.text))
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process that makes a preparation still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
