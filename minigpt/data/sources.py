@@ -1,0 +1,146 @@
+"""Where text comes from: the built-in stories, Python's own sources, files, the Hugging Face hub, an address."""
+
+import hashlib
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from minigpt.config import DataConfig
+from minigpt.data import stories
+from minigpt.data.download import download
+from minigpt.data.files import Document, find_files, read_documents
+from minigpt.data.hub import open_hub
+from minigpt.errors import UserError
+
+Split = Literal["train", "validation"]
+PIECE = 2**20
+"""Characters of a document that are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a document; the parts of a document follow each other and the last of them ends it."""
+
+    text: str
+    ends_document: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus. The same `fingerprint` means the same text."""
+
+    description: str
+    fingerprint: str
+    has_validation: bool
+    documents: Callable[[Split], Iterable[Document]]
+
+    def pieces(self, split: Split = "train") -> Iterator[Piece]:
+        """The documents of a split, the large ones in several pieces."""
+        empty = True
+        for document in self.documents(split):
+            for piece in cut(document):
+                empty = False
+                yield piece
+        if empty:
+            raise UserError(f"data.source = {self.description}: its {split} part holds no text")
+
+
+def open_source(config: DataConfig) -> Source:
+    """The source that `data.source` names; UserError where it cannot be had."""
+    name = config.source
+    if name == "stories":
+        source = _stories(config)
+    elif name == "python":
+        source = _python()
+    elif name.startswith("hf:"):
+        source = Source(name, *open_hub(config))
+    elif name.startswith("http:"):
+        raise UserError(f"data.source = {name}: use an https: address, so that nobody can change the text on its way")
+    elif name.startswith("https:"):
+        path = download(name, config.sha256, Path(config.directory) / "downloads")
+        source = _files(name, {"train": [path]}, config.text_column)
+    else:
+        source = _files(name, find_files(name), config.text_column)
+    return source if config.max_documents is None else _limited(source, config.max_documents)
+
+
+def cut(document: Iterable[str]) -> Iterator[Piece]:
+    """A document, which comes in parts of any size, in pieces of about a million characters.
+
+    It is cut before a white space that follows something else: there every tokenizer of minigpt cuts as well, so that
+    the pieces' tokens are the whole document's.
+    """
+    held = ""
+    for part in document:
+        held += part
+        while len(held) >= 2 * PIECE:
+            place = _safe_cut(held)
+            yield Piece(held[:place], ends_document=False)
+            held = held[place:]
+    if held:
+        yield Piece(held, ends_document=True)
+
+
+def _safe_cut(text: str) -> int:
+    """The first place after `PIECE` where a white space follows another character; `PIECE` itself if there is none."""
+    for place in range(PIECE, len(text)):
+        if text[place].isspace() and not text[place - 1].isspace():
+            return place
+    return PIECE
+
+
+def _stories(config: DataConfig) -> Source:
+    def documents(_split: Split) -> Iterator[Document]:
+        return ([story] for story in stories.generate(config.n_stories, config.stories_seed))
+
+    identity = f"stories {stories.VERSION} {config.n_stories} {config.stories_seed}"
+    return Source(f"{config.n_stories:,} built-in stories", _digest(identity), False, documents)
+
+
+def _python() -> Source:
+    library = Path(sysconfig.get_paths()["stdlib"])
+    outside = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+    paths = [
+        path
+        for path in sorted(library.rglob("*.py"))
+        if not outside & set(path.relative_to(library).parts) and _is_utf8(path)
+    ]
+    return _files("python", {"train": paths}, "text")
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError):
+        return False
+    return True
+
+
+def _files(name: str, paths: dict[Split, list[Path]], text_column: str) -> Source:
+    def documents(split: Split) -> Iterator[Document]:
+        return (document for path in paths[split] for document in read_documents(path, text_column))
+
+    digest = hashlib.sha256(text_column.encode())
+    for split, split_paths in paths.items():
+        for path in split_paths:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{split} {path.suffix} {content}\n".encode())
+    return Source(name, digest.hexdigest(), "validation" in paths, documents)
+
+
+def _limited(source: Source, n_documents: int) -> Source:
+    fingerprint = _digest(f"{source.fingerprint} {n_documents}")
+    return Source(
+        f"{source.description} (first {n_documents:,} documents)",
+        fingerprint,
+        source.has_validation,
+        lambda split: islice(source.documents(split), n_documents),
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
