@@ -65,6 +65,8 @@ class DataConfig(Section):
     """Documents that the built-in corpus has."""
     stories_seed: int = Field(0, ge=0)
     """Seed of the built-in corpus, apart from `run.seed`, so that runs with several seeds share one corpus."""
+    directory: str = "data"
+    """Folder for downloads and prepared tokens."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     """Share of the text, at its end, that is validated on; not used where the data set has a validation split."""
 

@@ -20,7 +20,7 @@ VERSION = 1
 END_OF_TEXT = "<|endoftext|>"
 SINGLE_BYTES = [bytes([byte]) for byte in range(256)]
 
-LEARN_FROM = 20_000_000  # characters; more hardly changes which tokens are frequent
+LEARN_FROM = 20_000_000  # bytes of UTF-8; more hardly changes which tokens are frequent
 CHUNK = 65_536  # characters that a learner sees at once
 
 TokenIds = NDArray[np.uint32]
@@ -104,15 +104,16 @@ def check_unicode(text: str) -> None:
 
 
 def learning_chunks(texts: Iterable[str]) -> Iterator[str]:
-    """The first `LEARN_FROM` characters of `texts`, in chunks that bound a learner's memory."""
-    remaining = LEARN_FROM
+    """The first `LEARN_FROM` bytes of `texts`, in chunks that bound a learner's memory."""
+    n_bytes = 0
     for text in texts:
-        text = text[:remaining]
         check_unicode(text)
-        yield from (text[start : start + CHUNK] for start in range(0, len(text), CHUNK))
-        remaining -= len(text)
-        if not remaining:
-            return
+        for start in range(0, len(text), CHUNK):
+            chunk = text[start : start + CHUNK]
+            yield chunk
+            n_bytes += len(chunk.encode())
+            if n_bytes >= LEARN_FROM:
+                return
 
 
 def read_field(fields: Mapping[str, Any], key: str, kind: type[T]) -> T:

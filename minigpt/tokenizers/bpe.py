@@ -1,7 +1,6 @@
 """Byte-pair encoding: frequent pairs of tokens become tokens, beginning with single bytes (Sennrich 2016; GPT-2)."""
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -98,9 +97,10 @@ class BytePairTokenizer(Tokenizer):
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
         """The tokenizer of a file's `pattern`, `tokens` (base64 by id, "" for none) and `special_tokens`."""
+        tokens = read_strings(fields, "tokens")
         try:
-            token_bytes = [base64.b64decode(token, validate=True) for token in read_strings(fields, "tokens")]
-        except binascii.Error as error:
+            token_bytes = [base64.b64decode(token, validate=True) for token in tokens]
+        except ValueError as error:
             raise ValueError(f"'tokens' must be base64 ({error})") from error
         check_unique(token for token in token_bytes if token)
         if missing := set(SINGLE_BYTES).difference(token_bytes):

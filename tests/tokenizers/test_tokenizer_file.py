@@ -1,0 +1,120 @@
+"""A tokenizer's file holds all of it, and nothing else passes for one."""
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minigpt.errors import UserError
+from minigpt.tokenizers import build_tokenizer, load_tokenizer
+
+SAMPLE = "The cat sat on the mat. Naïve café, 東京 😀!\r\n" * 20
+
+
+@pytest.mark.parametrize("kind", ["character", "byte", "bpe", "word"])
+def test_a_loaded_tokenizer_is_the_saved_one(kind: str, tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(kind, 320, [SAMPLE])
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(path)
+    loaded = load_tokenizer(path)
+    assert type(loaded) is type(tokenizer)
+    for name in ("kind", "vocab_size", "end_of_text", "token_bytes", "fingerprint"):
+        assert getattr(loaded, name) == getattr(tokenizer, name)
+    assert loaded.encode(SAMPLE).tolist() == tokenizer.encode(SAMPLE).tolist()
+
+
+def test_the_file_says_what_it_is_in_ascii(tmp_path: Path) -> None:
+    build_tokenizer("bpe", 280, [SAMPLE]).save(tmp_path / "tokenizer.json")
+    document = json.loads((tmp_path / "tokenizer.json").read_text("ascii"))
+    assert (document["format"], document["version"], document["kind"]) == ("minigpt-tokenizer", 1, "bpe")
+    assert document["special_tokens"] == {"<|endoftext|>": 279}
+    assert document["tokens"][97] == "YQ=="
+
+
+def test_tokenizers_that_differ_have_different_fingerprints() -> None:
+    tokenizers = [build_tokenizer(kind, size, [SAMPLE]) for kind in ("bpe", "word") for size in (260, 261)]
+    assert len({tokenizer.fingerprint for tokenizer in tokenizers}) == 4
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    build_tokenizer("byte", 0, []).save(path)
+    old = path.read_bytes()
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(UserError, match=r"tokenizer\.json: cannot write the tokenizer: No space left on device"):
+        build_tokenizer("bpe", 300, [SAMPLE]).save(path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.json: cannot read the tokenizer: No such file"):
+        load_tokenizer(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"[]", b"null", b'{"format": "other"}']
+)
+def test_a_file_that_is_no_tokenizer_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer that minigpt saved"):
+        load_tokenizer(path)
+
+
+BASE64_BYTES = [*(base64.b64encode(bytes([byte])).decode() for byte in range(256)), ""]
+END = {"<|endoftext|>": 256}
+DAMAGE: list[tuple[str, dict[str, Any], str]] = [
+    ("bpe", {"version": 2}, "version 2"),
+    ("bpe", {"kind": None}, "'kind' must be str"),
+    ("bpe", {"pattern": 7}, "'pattern' must be str"),
+    ("bpe", {"pattern": "(\n"}, "parenthesis"),
+    ("bpe", {"tokens": {}}, "'tokens' must be list"),
+    ("bpe", {"tokens": [1]}, "'tokens' must hold strings"),
+    ("bpe", {"tokens": ["a"]}, "'tokens' must be base64"),
+    ("bpe", {"tokens": ["é"]}, "'tokens' must be base64"),
+    ("bpe", {"tokens": [*BASE64_BYTES, "YQ=="]}, "b'a' is there twice"),
+    ("bpe", {"tokens": [token for token in BASE64_BYTES if token != "YQ=="]}, "b'a' is not among"),
+    ("bpe", {"special_tokens": []}, "'special_tokens' must be dict"),
+    ("bpe", {"special_tokens": {}}, r"'<\|endoftext\|>' is missing"),
+    ("bpe", {"special_tokens": {"<|endoftext|>": 3}}, "id 3, which is not free"),
+    ("bpe", {"special_tokens": {"<|endoftext|>": 257}}, "id 257, which is not free"),
+    ("bpe", {"special_tokens": {"<|endoftext|>": 256.0}}, r"id 256\.0, which is not free"),
+    ("bpe", {"special_tokens": END | {"<|pad|>": -1}}, r"'<\|pad\|>' has the id -1"),
+    ("unheard_of", {}, "'pattern' is missing"),
+    ("character", {"alphabet": ["a"]}, "'alphabet' must be str"),
+    ("character", {"alphabet": "ba"}, "in order of code points"),
+    ("character", {"alphabet": "aa"}, "each character once"),
+    ("character", {"alphabet": "\ud800"}, "surrogates not allowed"),
+    ("word", {"words": " the"}, "'words' must be list"),
+    ("word", {"words": [3]}, "'words' must hold strings"),
+    ("word", {"words": [" the", " the"]}, "b' the' is there twice"),
+    ("word", {"words": ["a"]}, "b'a' is there twice"),
+    ("word", {"words": ["\ud800"]}, "surrogates not allowed"),
+    ("word", {}, "'words' is missing"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "told"), DAMAGE)
+def test_a_damaged_file_is_refused_in_one_line_that_says_where_and_what(
+    kind: str, changes: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    document: dict[str, Any] = {"format": "minigpt-tokenizer", "version": 1, "kind": kind}
+    if kind in ("bpe", "unheard_of"):
+        document |= {"tokens": BASE64_BYTES, "special_tokens": END}
+    if kind == "bpe":
+        document["pattern"] = r"\s+|\S+"
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(document | changes))
+    with pytest.raises(UserError, match=rf"tokenizer\.json: .*{told}") as error:
+        load_tokenizer(path)
+    assert "\n" not in str(error.value)
