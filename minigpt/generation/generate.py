@@ -44,7 +44,7 @@ def generate(
     seen = torch.zeros(n_samples, model.lm_head.out_features, dtype=torch.bool)
     seen[:, text[0]] = True
     finished = torch.zeros(n_samples, dtype=torch.bool)
-    cache = Cache(model.config, n_samples, device)
+    cache = Cache(model.config)
     unread = text[:, -context_length:]
     for _ in range(config.max_new_tokens):
         if cache.length + unread.shape[1] > context_length:

@@ -9,13 +9,18 @@ from minigpt.config import ModelConfig
 class LayerCache:
     """Keys and values of one layer, in room set aside for a whole context."""
 
-    def __init__(self, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype) -> None:
-        self.keys = torch.empty(shape, device=device, dtype=dtype)  # B G T K
-        self.values = torch.empty(shape, device=device, dtype=dtype)
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.length = 0
+        self.keys: Tensor | None = None  # B G S K, made when the first keys show device and dtype
+        self.values: Tensor | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new keys and values (B G t K); returns all stored so far (B G S K)."""
+        if self.keys is None or self.values is None:
+            shape = (*key.shape[:2], self.capacity, key.shape[3])
+            self.keys = torch.empty(shape, device=key.device, dtype=key.dtype)
+            self.values = torch.empty(shape, device=value.device, dtype=value.dtype)
         start, self.length = self.length, self.length + key.shape[2]
         self.keys[:, :, start : self.length] = key
         self.values[:, :, start : self.length] = value
@@ -25,10 +30,8 @@ class LayerCache:
 class Cache:
     """One `LayerCache` per layer; takes a whole prompt while it is empty, and then one token at a time."""
 
-    def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (batch_size, config.n_kv_heads, config.context_length, config.d_head)
-        self.layers = [LayerCache(shape, device, dtype) for _ in range(config.n_layers)]
-        self.capacity = config.context_length
+    def __init__(self, config: ModelConfig) -> None:
+        self.layers = [LayerCache(config.context_length) for _ in range(config.n_layers)]
 
     @property
     def length(self) -> int:

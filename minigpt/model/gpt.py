@@ -47,6 +47,10 @@ class GPT(nn.Module):
             x = block(x, rotation, cache.layers[layer] if cache else None)
         return self.lm_head(self.final_norm(x))
 
+    def n_parameters(self) -> int:
+        """Trainable numbers; a tied output matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
         """Draw all weights anew; the untrained model's loss is then close to ln(vocab_size).

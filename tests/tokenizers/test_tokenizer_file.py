@@ -39,6 +39,15 @@ def test_tokenizers_that_differ_have_different_fingerprints() -> None:
     assert len({tokenizer.fingerprint for tokenizer in tokenizers}) == 4
 
 
+def test_who_reads_the_old_file_while_a_new_one_is_saved_reads_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    build_tokenizer("byte", 0, []).save(path)
+    with path.open() as reader:
+        build_tokenizer("bpe", 300, [SAMPLE]).save(path)
+        assert json.load(reader)["kind"] == "byte"
+    assert load_tokenizer(path).kind == "bpe"
+
+
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +91,7 @@ DAMAGE: list[tuple[str, dict[str, Any], str]] = [
     ("bpe", {"tokens": [1]}, "'tokens' must hold strings"),
     ("bpe", {"tokens": ["a"]}, "'tokens' must be base64"),
     ("bpe", {"tokens": ["é"]}, "'tokens' must be base64"),
+    ("bpe", {"tokens": [*BASE64_BYTES, "YWI!="]}, "'tokens' must be base64"),
     ("bpe", {"tokens": [*BASE64_BYTES, "YQ=="]}, "b'a' is there twice"),
     ("bpe", {"tokens": [token for token in BASE64_BYTES if token != "YQ=="]}, "b'a' is not among"),
     ("bpe", {"special_tokens": []}, "'special_tokens' must be dict"),

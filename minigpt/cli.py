@@ -1,0 +1,137 @@
+"""The commands: each parses, calls, prints. Heavy packages are imported inside, so that help comes at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigpt.errors import UserError
+
+app = typer.Typer(
+    help="Train a small GPT, sample from it, look inside, take it with you.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+CommandLineError = typer.BadParameter.mro()[2]
+"""What typer raises for a wrong option or argument; it exports only this descendant of it."""
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/stories.")]
+CheckpointOption = Annotated[str, typer.Option(help="best, last, or a step that was kept.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        list[str] | None, typer.Argument(metavar="CONFIG [SECTION.KEY=VALUE ...]", help="Recipe and changes to it.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run folder if it exists.")] = False,
+) -> None:
+    """Train a model by a recipe (YAML), or go on with a run."""
+    words = recipe or []
+    if resume is not None:
+        if words and "=" not in words[0]:
+            raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
+        from minigpt.training import run
+
+        folder, evaluation = run.resume(resume, words)
+    else:
+        if not words:
+            raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
+        from minigpt.recipes import load_recipe
+
+        config = load_recipe(Path(words[0]), words[1:])
+        from minigpt.training import run
+
+        folder, evaluation = run.start(config, overwrite)
+    import os
+
+    if os.environ.get("RANK", "0") == "0":
+        _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    prompt: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
+    prompt_file: Annotated[Path | None, typer.Option(help="File with the text to continue.")] = None,
+    n_samples: Annotated[int, typer.Option(min=1, max=4096, help="Texts to write, in one batch.")] = 1,
+    max_new_tokens: Annotated[int | None, typer.Option()] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 always takes the most probable token.")] = None,
+    top_k: Annotated[int | None, typer.Option()] = None,
+    top_p: Annotated[float | None, typer.Option()] = None,
+    min_p: Annotated[float | None, typer.Option()] = None,
+    repetition_penalty: Annotated[float | None, typer.Option()] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End a text before this; may be given several times.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
+    checkpoint: CheckpointOption = "best",
+    device: DeviceOption = "auto",
+    interactive: Annotated[bool, typer.Option("--interactive", help="Continue one line of input after the other.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a trained model write."""
+    from minigpt.sample import Request, Sampler
+
+    changes = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+    }
+    sampler = Sampler(run, checkpoint, device, {key: value for key, value in changes.items() if value is not None})
+    request = Request(sampler.read_prompt(prompt, prompt_file), n_samples, seed, tuple(stop or ()))
+    if interactive:
+        sampler.converse(request)
+    elif as_json:
+        typer.echo(json.dumps(sampler.as_json(request), ensure_ascii=False))
+    else:
+        sampler.print_samples(request)
+
+
+def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
+    """Tell what came out, where it is and what to do next."""
+    from minigpt.runs import RunFolder
+    from minigpt.training.metrics import read_metrics
+
+    lines = read_metrics(RunFolder(path).metrics)
+    sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
+    typer.echo(f"\n{sample.strip()}\n")
+    typer.echo(f"validation loss {loss:.4f} nats per token, {bits_per_byte:.4f} bits per byte")
+    typer.echo(f"the model is in {path}; write more with: minigpt sample {path}")
+
+
+def main() -> None:
+    """Run a command; exit status 2 and one `error:` line for what a user can mend."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        status = _fail(str(error))
+    except CommandLineError as error:
+        status = _fail(f"command line: {error.format_message()}")  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        status = 130
+    except BrokenPipeError:
+        status = 0
+    except Exception as error:
+        if type(error).__name__ != "Interrupted":
+            raise
+        print(f"interrupted, {error}; go on with --resume", file=sys.stderr)  # noqa: T201
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return 2

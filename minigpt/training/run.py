@@ -1,0 +1,135 @@
+"""From a recipe to a run folder: everything that comes before the training loop's first step."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from minigpt.config import Config
+from minigpt.data.sources import open_source
+from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
+from minigpt.errors import UserError
+from minigpt.evaluation import Evaluation
+from minigpt.model.gpt import GPT
+from minigpt.recipes import load_recipe, save_recipe
+from minigpt.runs import RunFolder, open_folder
+from minigpt.tokenizers import Tokenizer, load_tokenizer
+from minigpt.training.devices import Engine, choose_device, choose_precision, compile_blocks
+from minigpt.training.distributed import Processes, join_processes
+from minigpt.training.trainer import Corpus, Trainer
+
+FIXED = ("data", "tokenizer", "model")
+"""Sections that a resumed run keeps as they were."""
+WORTH_COMPILING = 60.0
+"""Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
+
+
+def start(config: Config, overwrite: bool = False) -> tuple[RunFolder, Evaluation]:
+    """Train a new run; UserError where its folder exists already, unless `overwrite`."""
+    folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
+    with join_processes() as processes:
+        if processes.first:
+            _clear(folder, overwrite)
+        return folder, _train(config, folder, processes, resume=False)
+
+
+def resume(path: Path, changes: list[str]) -> tuple[RunFolder, Evaluation]:
+    """Go on with a run from its last checkpoint; `changes` may not touch what the model is made of and learns from."""
+    folder = open_folder(path)
+    before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
+    for section in FIXED:
+        if getattr(before, section) != getattr(config, section):
+            raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
+    with join_processes() as processes:
+        return folder, _train(config, folder, processes, resume=True)
+
+
+def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Evaluation:
+    device = choose_device(config.run.device, processes.local_rank)
+    engine = Engine(device, choose_precision(config.run.precision, device))
+    corpus = _corpus(config, folder, processes, resume)
+    model = GPT(config.model.model_copy(update={"vocab_size": corpus.tokenizer.vocab_size}))
+    model.initialise(config.run.seed)
+    model.to(device).train()
+    compiled = _wants_compilation(config) and compile_blocks(model.blocks, device, _say)
+    config = config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"precision": engine.precision, "compile": compiled}),
+            "model": model.config,
+        }
+    )
+    if processes.first:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        save_recipe(config, folder.config)
+        corpus.tokenizer.save(folder.tokenizer)
+        _say(describe(config, folder, corpus, model, engine))
+    trainer = Trainer(config, folder, corpus, model, engine, processes, resume)
+    return trainer.train()
+
+
+def _corpus(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Corpus:
+    """Tokenizer and tokens; the first process makes them, the others find them made."""
+
+    def prepare() -> Corpus:
+        source = open_source(config.data)
+        tokenizer: Tokenizer = (
+            load_tokenizer(folder.tokenizer)
+            if resume
+            else prepare_tokenizer(source, config.tokenizer.kind, config.tokenizer.vocab_size, directory)
+        )
+        tokens = prepare_tokens(source, tokenizer, config.data.validation_fraction, directory)
+        return Corpus(tokenizer, tokens.train, tokens.validation)
+
+    directory = Path(config.data.directory)
+    if processes.first:
+        corpus = prepare()
+        processes.wait()
+        return corpus
+    processes.wait()
+    return prepare()
+
+
+def _wants_compilation(config: Config) -> bool:
+    """Whether to compile: as wished, or (auto) where training takes long enough to earn it back."""
+    if config.run.compile != "auto":
+        return config.run.compile
+    minutes, steps = config.training.max_minutes, config.training.max_steps
+    return 60 * minutes >= WORTH_COMPILING if minutes else (steps or 0) >= 1000
+
+
+def _clear(folder: RunFolder, overwrite: bool) -> None:
+    if not folder.path.exists() or not any(folder.path.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(
+            f"{folder.path}: exists already; go on with --resume {folder.path}, choose another run.name=..., "
+            "or replace it with --overwrite"
+        )
+    if not folder.config.exists():
+        raise UserError(f"{folder.path}: is not a run folder, so --overwrite will not delete it; choose another name")
+    shutil.rmtree(folder.path)
+
+
+def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engine: Engine) -> str:
+    """What is about to happen, for people."""
+    shape, training = config.model, config.training
+    per_step = training.batch_size * training.gradient_accumulation_steps * shape.context_length
+    steps = f"{training.max_steps:,} steps" if training.max_steps else ""
+    minutes = f"{training.max_minutes:g} minutes" if training.max_minutes else ""
+    length = " or ".join(filter(None, (steps, minutes)))
+    return "\n".join(
+        (
+            f"run      {folder.path}",
+            f"data     {config.data.source}: {len(corpus.train):,} tokens to train on, "
+            f"{len(corpus.validation):,} to validate on ({config.tokenizer.kind}, {shape.vocab_size:,} tokens)",
+            f"model    {model.n_parameters():,} parameters: {shape.n_layers} layers, {shape.n_heads} heads, "
+            f"width {shape.d_model}, context {shape.context_length}",
+            f"machine  {engine.describe()}{', compiled' if config.run.compile else ''}, torch {torch.__version__}",
+            f"length   {length}, {per_step:,} tokens a step",
+        )
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
