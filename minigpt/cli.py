@@ -75,7 +75,9 @@ def sample(
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = "auto",
-    interactive: Annotated[bool, typer.Option("--interactive", help="Continue one line of input after the other.")] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Continue one line of input after the other.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let a trained model write."""
@@ -97,6 +99,58 @@ def sample(
         typer.echo(json.dumps(sampler.as_json(request), ensure_ascii=False))
     else:
         sampler.print_samples(request)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    text: Annotated[Path | None, typer.Option(help="A text file; otherwise the run's whole validation text.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Overlap windows: score N new tokens in each.")] = None,
+    checkpoint: CheckpointOption = "best",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained model: loss, perplexity, bits per byte."""
+    from minigpt.assessment import assess
+
+    figures = assess(run, text, stride, checkpoint, device)
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    typer.echo(f"{figures['text']}: {figures['tokens']:,} tokens, {figures['bytes']:,} bytes (step {figures['step']})")
+    typer.echo(f"loss           {figures['loss']:.4f} nats per token")
+    typer.echo(f"perplexity     {figures['perplexity']:.3f}")
+    typer.echo(f"bits per byte  {figures['bits_per_byte']:.4f}")
+    if "entropy" in figures:
+        typer.echo(f"entropy        {figures['entropy']:.4f} nats per token: the lowest loss that is possible here")
+        typer.echo(f"gap            {figures['gap']:.2%} above it")
+
+
+@app.command()
+def config(
+    recipe: Annotated[
+        list[str] | None, typer.Argument(metavar="CONFIG [SECTION.KEY=VALUE ...]", help="Recipe and changes to it.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a whole recipe, and what training by it will cost on this machine."""
+    from minigpt.recipes import json_schema, load_recipe, to_yaml
+
+    if schema:
+        typer.echo(json_schema(), nl=False)
+        return
+    if not recipe:
+        raise UserError("command line: name a recipe, such as configs/stories.yaml")
+    resolved = load_recipe(Path(recipe[0]), recipe[1:])
+    from minigpt.planning import plan
+
+    costs = plan(resolved)
+    if as_json:
+        typer.echo(json.dumps({"config": resolved.model_dump(), "plan": costs.as_dict()}))
+    else:
+        typer.echo(to_yaml(resolved))
+        typer.echo(costs.describe())
 
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from minigpt.data.batches import IGNORED
 from minigpt.model.gpt import GPT
 
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a model makes of a text: `nats` is the sum of -log p over its tokens."""

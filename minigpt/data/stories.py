@@ -366,7 +366,9 @@ def tell_of_a_meeting(teller: Teller) -> None:
     teller.say(".")
 
 
-ANIMALS_WITHOUT_AN = Options({word: weight for word, weight in long_tailed(words.ANIMALS).items() if article(word) == "a"})
+ANIMALS_WITHOUT_AN = Options(
+    {word: weight for word, weight in long_tailed(words.ANIMALS).items() if article(word) == "a"}
+)
 
 
 def person(teller: Teller, other_than: Person | None = None) -> Person:

@@ -1,0 +1,86 @@
+"""`minigpt evaluate`: a whole text under a run's model, and how close the model came to what is possible."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from minigpt.data import stories
+from minigpt.data.batches import evaluation_windows
+from minigpt.data.files import read_documents
+from minigpt.data.sources import Piece, cut, open_source
+from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
+from minigpt.errors import UserError
+from minigpt.evaluation import evaluate
+from minigpt.runs import Run, load_run
+from minigpt.tokenizers import Tokenizer
+from minigpt.training.devices import Engine, choose_device
+
+TOKENS_AT_ONCE = 8192
+
+
+def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, device: str) -> dict[str, Any]:
+    """Loss, perplexity and bits per byte over all of `text`, or of the run's validation text where there is none."""
+    run = load_run(path, checkpoint, choose_device(device))
+    context_length = run.config.model.context_length
+    if stride is not None and stride > context_length:
+        raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
+    tokens = _validation(run) if text is None else _encode(text, run.tokenizer)
+    n_windows = math.ceil((len(tokens) - 1) / (stride or context_length))
+    batch_size = max(1, TOKENS_AT_ONCE // context_length)
+    windows = evaluation_windows(tokens, context_length, batch_size, stride)
+    precision = "bfloat16" if run.config.run.precision == "bfloat16" else "float32"
+    with Engine(run.model.token_embedding.weight.device, precision).autocast():
+        result = evaluate(run.model, _with_progress(windows, n_windows), run.tokenizer.token_bytes)
+    figures = {
+        "run": str(path),
+        "step": run.step,
+        "text": str(text or f"validation part of {run.config.data.source}"),
+        "tokens": result.tokens,
+        "bytes": result.bytes,
+        "context_length": context_length,
+        "stride": stride or context_length,
+        "loss": result.loss,
+        "perplexity": result.perplexity,
+        "bits_per_byte": result.bits_per_byte,
+    }
+    if text is None and run.config.data.source == "stories":
+        entropy = stories_entropy(tokens, run.tokenizer)
+        figures |= {"entropy": entropy, "gap": result.loss / entropy - 1}
+    return figures
+
+
+def stories_entropy(tokens: TokenStream, tokenizer: Tokenizer) -> float:
+    """Nats per token of the built-in stories in `tokens` under their own grammar: no model can do better on average."""
+    ids = tokens[:]
+    ends = np.flatnonzero(ids == tokenizer.end_of_text)
+    texts = (tokenizer.decode(part[part != tokenizer.end_of_text].tolist()) for part in np.split(ids, ends))
+    return -sum(stories.log_probability(text) for text in texts if text) / (len(tokens) - 1)
+
+
+def _validation(run: Run) -> TokenStream:
+    data = run.config.data
+    tokens = prepare_tokens(open_source(data), run.tokenizer, data.validation_fraction, Path(data.directory))
+    return tokens.validation
+
+
+def _encode(path: Path, tokenizer: Tokenizer) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    def pieces() -> Iterator[Piece]:
+        for document in read_documents(path, "text"):
+            yield from cut(document)
+
+    parts = list(encoded(pieces(), tokenizer))
+    if sum(map(len, parts)) < 2:
+        raise UserError(f"{path}: is too short to evaluate on; it needs at least two tokens")
+    return np.concatenate(parts)
+
+
+def _with_progress(windows: Iterator[tuple[Tensor, Tensor]], n_windows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    with tqdm(desc="evaluating", total=n_windows, unit="windows", delay=1.0, leave=False) as bar:
+        for inputs, targets in windows:
+            yield inputs, targets
+            bar.update(len(inputs))
