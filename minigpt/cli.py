@@ -155,14 +155,16 @@ def config(
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
+    from minigpt.experiments.report import write_report
     from minigpt.runs import RunFolder
     from minigpt.training.metrics import read_metrics
 
+    write_report(RunFolder(path))
     lines = read_metrics(RunFolder(path).metrics)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")
     typer.echo(f"validation loss {loss:.4f} nats per token, {bits_per_byte:.4f} bits per byte")
-    typer.echo(f"the model is in {path}; write more with: minigpt sample {path}")
+    typer.echo(f"curves are in {path}/report.html; write more with: minigpt sample {path}")
 
 
 def main() -> None:

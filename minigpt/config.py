@@ -185,7 +185,7 @@ class TrainingConfig(Section):
     """Stop after so much training time, compiling and evaluating included; the schedule follows the clock."""
     evaluate_every: int = Field(250, ge=1)
     """Steps between evaluations (each with a checkpoint and a sample)."""
-    evaluation_tokens: int = Field(131_072, ge=1)
+    evaluation_tokens: int = Field(32_768, ge=1)
     """Evaluate on so many tokens of the validation text, always the same ones."""
     checkpoint_every: int = Field(250, ge=1)
     """Steps between checkpoints."""

@@ -59,7 +59,7 @@ class Tokenizer(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the tokenizer's file: equal for tokenizers that encode alike."""
+        """SHA-256 of the tokenizer's file, in hexadecimal."""
         return hashlib.sha256(self.to_json()).hexdigest()
 
     def save(self, path: str | Path) -> None:

@@ -110,7 +110,7 @@ class BytePairTokenizer(Tokenizer):
         for name, token in special_tokens.items():
             if type(token) is not int or token not in free:
                 raise ValueError(f"the special token {name!r} has the id {token!r}, which is not free for it")
-        read_field(special_tokens, END_OF_TEXT, int)
+        read_field(special_tokens, END_OF_TEXT, int)  # every tokenizer has it
         return cls(read_field(fields, "kind", str), read_field(fields, "pattern", str), token_bytes, special_tokens)
 
 

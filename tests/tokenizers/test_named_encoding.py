@@ -13,7 +13,7 @@ TEXT = "they're the only theatre, Thérèse! <|endoftext|> <|mask|>\n\n  42"
 
 
 def encoding(special_tokens: dict[str, int]) -> tiktoken.Encoding:
-    """A little encoding with what the great ones have: bytes in an order and a pattern of their own, and a gap at 256."""
+    """A little encoding with what the great ones have: an order of bytes and a pattern of its own, and a gap at 256."""
     tokens = [bytes([byte]) for byte in reversed(range(256))]
     ranks = {token: rank for rank, token in enumerate(tokens)} | {b"th": 257, b"the": 258, b" the": 259}
     return tiktoken.Encoding("gpt2", pat_str=r" ?\w\w|\w|\W", mergeable_ranks=ranks, special_tokens=special_tokens)

@@ -19,6 +19,7 @@ HARD_TEXTS = {
     "emoji of several code points": "👩‍👩‍👧‍👦🏳️‍🌈 👍🏽",
     "combining marks": "e\u0301\u0323 \u0301n̈ नमस्ते",
     "control characters": "\x00\x01\x1b[0m\x7f\x85\x1c\x1f",
+    "underscores and digits of other scripts": "snake_case __init__ 1_000 ٤٢ ½²",
     "line ends": "a\r\nb\rc\n\n\u2028d\u2029",
     "byte order mark and the last code point": "\ufeffa\uffff" + chr(sys.maxunicode),
     "long runs of white space": " " * 5000 + "a" + "\t \n" * 5000 + "b   ",
@@ -68,7 +69,11 @@ def test_ids_are_writeable_uint32_below_the_vocabulary_size_and_never_end_of_tex
         assert ids.flags.writeable
         assert (ids < tokenizer.vocab_size).all()
         assert tokenizer.end_of_text not in ids
-        assert ids.size == 0 or text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_text_has_no_ids(kind: str) -> None:
+    assert trained(kind).encode("").shape == (0,)
 
 
 @pytest.mark.parametrize("kind", KINDS)
