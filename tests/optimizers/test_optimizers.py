@@ -1,0 +1,80 @@
+import math
+
+import pytest
+import torch
+
+from minigpt.config import ModelConfig, OptimizerConfig, ScheduleConfig
+from minigpt.model.gpt import GPT
+from minigpt.optimizers import learning_rate_factor, make_optimizers
+from minigpt.optimizers.groups import split_parameters
+from minigpt.optimizers.muon import Muon, orthogonalise
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 40, 16), (2, 16, 40)])
+def test_orthogonalising_brings_singular_values_near_one_and_keeps_the_singular_vectors(shape: tuple[int, ...]) -> None:
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    result = orthogonalise(matrices, steps=5)
+    assert torch.all((torch.linalg.svdvals(result) > 0.6) & (torch.linalg.svdvals(result) < 1.25))
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    in_their_basis = u.mT @ result @ vh.mT
+    off_diagonal = in_their_basis - torch.diag_embed(in_their_basis.diagonal(dim1=1, dim2=2))
+    assert off_diagonal.abs().max() < 1e-3
+
+
+def test_muon_in_one_batch_equals_muon_matrix_by_matrix() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(8, 4, generator=generator) for _ in range(3)]
+    gradients = [torch.randn(8, 4, generator=generator) for _ in range(3)]
+    together = [torch.nn.Parameter(weight.clone()) for weight in weights]
+    alone = [torch.nn.Parameter(weight.clone()) for weight in weights]
+    optimizers = [make_muon(together), *(make_muon([parameter]) for parameter in alone)]
+    for _ in range(2):
+        for parameters in (together, alone):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for a, b in zip(together, alone, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_muon_follows_its_formula() -> None:
+    weight, gradient = torch.ones(6, 3), torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    parameter = torch.nn.Parameter(weight.clone())
+    parameter.grad = gradient.clone()
+    make_muon([parameter]).step()
+    look_ahead = 0.1 * gradient * 0.9 + 0.1 * gradient  # nesterov: momentum (0.1 g) mixed with g again
+    update = orthogonalise(look_ahead[None], 5)[0]
+    torch.testing.assert_close(parameter.detach(), weight * (1 - 0.1 * 0.01) - 0.1 * math.sqrt(2) * update)
+
+
+def make_muon(parameters: list[torch.nn.Parameter]) -> Muon:
+    return Muon(parameters, 0.1, momentum=0.9, weight_decay=0.01, newton_schulz_steps=5, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+def test_every_parameter_is_in_exactly_one_group(name: str, tie_embeddings: bool) -> None:
+    model = GPT(ModelConfig(vocab_size=20, d_model=16, bias=True, position="learned", tie_embeddings=tie_embeddings))
+    optimizers = make_optimizers(model, OptimizerConfig(name=name), torch.float32)
+    grouped = [id(parameter) for group in optimizers.groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
+
+
+def test_only_matrices_of_blocks_are_decayed() -> None:
+    model = GPT(ModelConfig(vocab_size=20, d_model=16))
+    matrices, embeddings, vectors = split_parameters(model)
+    optimizers = make_optimizers(model, OptimizerConfig(name="adamw", weight_decay=0.1), torch.float32)
+    decayed = {id(p) for group in optimizers.groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {id(parameter) for parameter in matrices}
+    assert not decayed & {id(parameter) for parameter in [*embeddings, *vectors]}
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_the_learning_rate_goes_up_stays_and_comes_down(shape: str) -> None:
+    config = ScheduleConfig(warmup_steps=9, cooldown_fraction=0.4, final_fraction=0.1, cooldown_shape=shape)
+    assert learning_rate_factor(config, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate_factor(config, 4, 0.02) == pytest.approx(0.5)
+    assert learning_rate_factor(config, 50, 0.5) == 1
+    assert learning_rate_factor(config, 80, 0.8) == pytest.approx(0.55)  # half way down, in both shapes
+    assert learning_rate_factor(config, 100, 1.0) == pytest.approx(0.1)

@@ -1,0 +1,57 @@
+"""Imports point down only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "minigpt"
+ALLOWED = {
+    "errors": set(),
+    "config": set(),
+    "recipes": {"config", "errors"},
+    "tokenizers": {"errors"},
+    "model": {"config"},
+    "optimizers": {"config"},
+    "data": {"config", "errors", "tokenizers"},
+    "generation": {"config", "model"},
+    "evaluation": {"data", "model"},
+    "runs": {"config", "errors", "recipes", "tokenizers", "model"},
+    "training": {
+        "config", "errors", "recipes", "tokenizers", "model", "optimizers", "data", "generation", "evaluation", "runs",
+        "__init__",
+    },
+    "experiments": {"recipes", "runs", "training"},
+    "assessment": {"data", "errors", "evaluation", "runs", "tokenizers", "training"},
+    "planning": {"config", "evaluation", "model", "optimizers", "training"},
+    "sample": {"config", "errors", "generation", "runs", "training"},
+    "cli": {"errors", "recipes", "runs", "training", "experiments", "assessment", "planning", "sample"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}  # fmt: skip
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
+        for name in names:
+            if name.split(".")[0] == "minigpt":
+                rooms.add(name.split(".")[1] if "." in name else "__init__")
+    return rooms - {room(path)}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_rooms_below_its_own(path: Path) -> None:
+    assert imported_rooms(path) <= ALLOWED[room(path)]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_is_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 260 or path.name == "stories.py"
