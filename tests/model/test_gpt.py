@@ -13,9 +13,19 @@ from minigpt.model.gpt import GPT
 
 SHAPE = {"vocab_size": 50, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 32}
 OPTIONS = [
-    dict(zip(("position", "norm", "feed_forward", "qk_norm", "bias", "tie_embeddings", "n_kv_heads"), values, strict=True))
+    dict(
+        zip(
+            ("position", "norm", "feed_forward", "qk_norm", "bias", "tie_embeddings", "n_kv_heads"), values, strict=True
+        )
+    )
     for values in product(
-        ("rope", "learned"), ("rmsnorm", "layernorm"), ("swiglu", "gelu"), (True, False), (True, False), (True, False), (4, 2)
+        ("rope", "learned"),
+        ("rmsnorm", "layernorm"),
+        ("swiglu", "gelu"),
+        (True, False),
+        (True, False),
+        (True, False),
+        (4, 2),
     )
 ]
 
@@ -120,7 +130,8 @@ def as_llama(model: GPT) -> dict[str, torch.Tensor]:
         "final_norm": "model.norm",
     }  # fmt: skip
     return {
-        ".".join(names.get(part, part) for part in name.split(".")): tensor for name, tensor in model.state_dict().items()
+        ".".join(names.get(part, part) for part in name.split(".")): tensor
+        for name, tensor in model.state_dict().items()
     }
 
 

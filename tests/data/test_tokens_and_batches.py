@@ -1,0 +1,183 @@
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt.data import tokens as tokens_module
+from minigpt.data.batches import IGNORED, Batches, evaluation_windows
+from minigpt.data.sources import Source
+from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
+from minigpt.errors import UserError
+from minigpt.tokenizers import build_tokenizer
+
+BYTE = build_tokenizer("byte", 257, [])
+
+
+def source(texts: list[str], validation: list[str] | None = None) -> Source:
+    splits = {"train": texts, "validation": validation or []}
+    return Source(
+        "test", "".join(texts).encode().hex(), validation is not None, lambda split: ([t] for t in splits[split])
+    )
+
+
+def stream(n: int) -> TokenStream:
+    return TokenStream([np.arange(n, dtype=np.uint32)])
+
+
+def test_documents_are_separated_by_end_of_text_and_not_followed_by_it(tmp_path: Path) -> None:
+    prepared = prepare_tokens(source(["ab", "c", "d"]), BYTE, 0.3, tmp_path)
+    whole = [*prepared.train[:], *prepared.validation[:]]
+    assert whole == [97, 98, 256, 99, 256, 100]
+    assert len(prepared.validation[:]) == 2
+    alone = prepare_tokens(source(["abcdefghij"]), BYTE, 0.3, tmp_path)
+    assert bytes(alone.train[:].astype(np.uint8)) == b"abcdefg"
+
+
+def test_validation_begins_with_a_document_where_one_begins_near(tmp_path: Path) -> None:
+    prepared = prepare_tokens(source([f"document {i}" for i in range(500)]), BYTE, 0.2, tmp_path)
+    assert BYTE.decode(prepared.validation[:].tolist()).startswith("document")
+    assert prepared.train[:][-1] == BYTE.end_of_text
+    share = len(prepared.validation) / (len(prepared.train) + len(prepared.validation))
+    assert share == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_split_of_its_own_is_the_validation_part(tmp_path: Path) -> None:
+    prepared = prepare_tokens(source(["train"], ["valid"]), BYTE, 0.5, tmp_path)
+    assert [BYTE.decode(part[:].tolist()) for part in (prepared.train, prepared.validation)] == ["train", "valid"]
+
+
+def test_prepared_tokens_are_used_again_until_text_or_tokenizer_change(tmp_path: Path) -> None:
+    assert [prepare_tokens(source([text]), BYTE, 0.1, tmp_path).reused for text in ("aa", "aa", "bb")] == [
+        False,
+        True,
+        False,
+    ]
+    words = build_tokenizer("word", 300, ["aa aa aa"])
+    assert not prepare_tokens(source(["aa"]), words, 0.1, tmp_path).reused
+
+
+@pytest.mark.parametrize("damage", ["shard", "manifest", "missing"])
+def test_damaged_tokens_are_prepared_anew(damage: str, tmp_path: Path) -> None:
+    prepare_tokens(source(["abcdef"]), BYTE, 0.5, tmp_path)
+    (folder,) = (tmp_path / "prepared").iterdir()
+    if damage == "shard":
+        (folder / "train-00000.bin").write_bytes(b"x")
+    elif damage == "manifest":
+        (folder / "manifest.json").write_text("{")
+    else:
+        (folder / "train-00000.bin").unlink()
+    again = prepare_tokens(source(["abcdef"]), BYTE, 0.5, tmp_path)
+    assert not again.reused
+    assert bytes(again.train[:].astype(np.uint8)) == b"abc"
+
+
+def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
+    def documents(_split: str) -> Iterator[list[str]]:
+        yield ["first"]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_tokens(Source("x", "x", False, documents), BYTE, 0.1, tmp_path)
+    assert list((tmp_path / "prepared").iterdir()) == []
+
+
+def test_what_a_killed_preparation_left_is_removed(tmp_path: Path) -> None:
+    prepare_tokens(source(["abc"]), BYTE, 0.1, tmp_path)
+    (folder,) = (tmp_path / "prepared").iterdir()
+    folder.rename(folder.with_name(f".partial-{folder.name}-999999999"))
+    prepare_tokens(source(["abc"]), BYTE, 0.1, tmp_path)
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [folder.name]
+
+
+def test_a_stream_over_many_shards_is_the_stream_over_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "SHARD_TOKENS", 7)
+    text = "abcdefghijklmnopqrstuvwxyz" * 2
+    prepared = prepare_tokens(source([text]), BYTE, 0.1, tmp_path)
+    expected = np.frombuffer(text.encode(), np.uint8)[: len(prepared.train)]
+    assert len(list((tmp_path / "prepared").glob("*/train-*.bin"))) == 8
+    for start, stop in ((0, 5), (5, 20), (7, 14), (0, 99), (13, 13)):
+        assert prepared.train[start:stop].tolist() == expected[start:stop].tolist()
+
+
+def test_a_tokenizer_is_learned_once(tmp_path: Path) -> None:
+    first = prepare_tokenizer(source(["some text some text"]), "bpe", 300, tmp_path)
+    (path,) = (tmp_path / "prepared" / "tokenizers").iterdir()
+    before = path.stat().st_mtime_ns
+    assert prepare_tokenizer(source(["some text some text"]), "bpe", 300, tmp_path).fingerprint == first.fingerprint
+    assert path.stat().st_mtime_ns == before
+
+
+def test_characters_of_the_validation_split_are_in_the_alphabet(tmp_path: Path) -> None:
+    tokenizer = prepare_tokenizer(source(["abc"], ["xyz"]), "character", 300, tmp_path)
+    assert tokenizer.decode(tokenizer.encode("axz").tolist()) == "axz"
+
+
+def test_targets_are_the_next_tokens_and_an_epoch_sees_every_window_once() -> None:
+    batches = Batches(stream(1000), 10, 4, seed=1)
+    seen: Counter[int] = Counter()
+    for index in range(batches.batches_per_epoch):
+        inputs, targets = batches.batch(index)
+        assert inputs.shape == targets.shape == (4, 10)
+        assert torch.equal(inputs + 1, targets)
+        seen.update(inputs[:, 0].tolist())
+    assert set(seen.values()) == {1}
+    assert len({start % 10 for start in seen}) == 1
+
+
+def test_batches_depend_on_seed_and_index_alone() -> None:
+    first, second = Batches(stream(1000), 10, 4, seed=1), Batches(stream(1000), 10, 4, seed=1)
+    first.batch(3)
+    assert torch.equal(first.batch(57)[0], second.batch(57)[0])
+    assert not torch.equal(first.batch(57)[0], Batches(stream(1000), 10, 4, seed=2).batch(57)[0])
+    assert not torch.equal(first.batch(0)[0], first.batch(first.batches_per_epoch)[0])
+
+
+def test_the_rows_of_two_processes_are_the_batch_of_one() -> None:
+    whole = Batches(stream(1000), 10, 4, seed=1).batch(5)[0]
+    parts = [Batches(stream(1000), 10, 4, seed=1, rank=rank, world_size=2).batch(5)[0] for rank in (0, 1)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_a_short_text_still_gives_whole_batches() -> None:
+    inputs, targets = Batches(stream(15), 10, 8, seed=0).batch(0)
+    assert inputs.shape == (8, 10)
+    assert torch.equal(inputs + 1, targets)
+
+
+@pytest.mark.parametrize(
+    ("n", "batch", "world", "words"), [(10, 4, 1, "context_length = 10"), (99, 5, 2, "batch_size = 5")]
+)
+def test_a_text_too_short_or_a_batch_that_cannot_be_shared_is_an_error(
+    n: int, batch: int, world: int, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        Batches(stream(n), 10, batch, 0, 0, world)
+
+
+@given(st.integers(2, 200), st.integers(1, 20), st.integers(1, 5), st.data())
+def test_every_token_but_the_first_is_scored_exactly_once(n: int, length: int, batch_size: int, data: Any) -> None:
+    stride = data.draw(st.none() | st.integers(1, length))
+    scored: Counter[int] = Counter()
+    for inputs, targets in evaluation_windows(stream(n), length, batch_size, stride):
+        assert len(inputs) <= batch_size
+        scored.update(targets[targets != IGNORED].tolist())
+        assert torch.equal(inputs[targets != IGNORED] + 1, targets[targets != IGNORED])
+    assert scored == Counter(range(1, n))
+
+
+def test_with_a_stride_every_token_has_a_long_past() -> None:
+    for number, (_, targets) in enumerate(evaluation_windows(stream(100), 20, 1, stride=5)):
+        assert number == 0 or bool((targets[0, :15] == IGNORED).all())
+
+
+def test_the_manifest_says_what_the_tokens_are_of(tmp_path: Path) -> None:
+    prepare_tokens(source(["abc"]), BYTE, 0.1, tmp_path)
+    (path,) = (tmp_path / "prepared").glob("*/manifest.json")
+    assert json.loads(path.read_text()) == {"format": 1, "text": "test", "dtype": "uint16", "splits": {"train": [3]}}
