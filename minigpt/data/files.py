@@ -5,7 +5,7 @@ import glob
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from minigpt.errors import UserError, nearest
 
@@ -43,22 +43,25 @@ def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
 
 def read_documents(path: Path, text_column: str) -> Iterator[Document]:
     """The documents of one file; UserError with the file and the place where it is not what its name says."""
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path, text_column)
+    if path.suffix == ".parquet":
+        return _read_parquet(path, text_column)
+    return iter([_read_text(path)])
+
+
+def _open(path: Path) -> BinaryIO:
     try:
-        if path.suffix == ".jsonl":
-            yield from _read_jsonl(path, text_column)
-        elif path.suffix == ".parquet":
-            yield from _read_parquet(path, text_column)
-        else:
-            yield _read_text(path)
+        return path.open("rb")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _read_text(path: Path) -> Iterator[str]:
     """Text of a UTF-8 file in parts, line ends as they are, a byte-order mark left out."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     read = 0
-    with path.open("rb") as file:
+    with _open(path) as file:
         while True:
             block = file.read(READ)
             pending = len(decoder.getstate()[0])
@@ -74,7 +77,7 @@ def _read_text(path: Path) -> Iterator[str]:
 
 
 def _read_jsonl(path: Path, column: str) -> Iterator[Document]:
-    with path.open("rb") as file:
+    with _open(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -93,7 +96,7 @@ def _read_parquet(path: Path, column: str) -> Iterator[Document]:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with _open(path) as content, parquet.ParquetFile(content) as file:
             if column not in file.schema_arrow.names:
                 names = ", ".join(file.schema_arrow.names)
                 raise UserError(f"{path}: has no column '{column}' but {names}; set data.text_column")

@@ -146,13 +146,13 @@ def as_gpt2(model: GPT) -> dict[str, torch.Tensor]:
         result[f"transformer.ln_f.{kind}"] = weights[f"final_norm.{kind}"]
         for layer in range(2):
             ours, theirs = f"blocks.{layer}", f"transformer.h.{layer}"
-            qkv = [weights[f"{ours}.attention.{name}_proj.{kind}"].T for name in "qkv"]
+            qkv = [weights[f"{ours}.attention.{name}_proj.{kind}"].t() for name in "qkv"]
             result |= {
                 f"{theirs}.ln_1.{kind}": weights[f"{ours}.attention_norm.{kind}"],
                 f"{theirs}.ln_2.{kind}": weights[f"{ours}.feed_forward_norm.{kind}"],
                 f"{theirs}.attn.c_attn.{kind}": torch.cat(qkv, -1),
-                f"{theirs}.attn.c_proj.{kind}": weights[f"{ours}.attention.o_proj.{kind}"].T,
-                f"{theirs}.mlp.c_fc.{kind}": weights[f"{ours}.feed_forward.up_proj.{kind}"].T,
-                f"{theirs}.mlp.c_proj.{kind}": weights[f"{ours}.feed_forward.down_proj.{kind}"].T,
+                f"{theirs}.attn.c_proj.{kind}": weights[f"{ours}.attention.o_proj.{kind}"].t(),
+                f"{theirs}.mlp.c_fc.{kind}": weights[f"{ours}.feed_forward.up_proj.{kind}"].t(),
+                f"{theirs}.mlp.c_proj.{kind}": weights[f"{ours}.feed_forward.down_proj.{kind}"].t(),
             }
     return result

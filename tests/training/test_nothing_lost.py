@@ -51,11 +51,16 @@ def wait_for(process: subprocess.Popen[str], path: Path) -> None:
         time.sleep(0.002)
 
 
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(workplace: Path, run: Path) -> Path:
     """What the others are compared with (`run` has prepared the data)."""
     process = start(workplace, "uninterrupted", "training.max_steps=60")
-    assert process.wait(timeout=120) == 0, process.communicate()
+    finish(process)
     return workplace / "runs" / "uninterrupted"
 
 
@@ -104,7 +109,7 @@ def test_half_a_checkpoint_is_never_looked_at(workplace: Path, uninterrupted: Pa
 
 def test_evaluating_more_often_changes_no_training_loss(workplace: Path, uninterrupted: Path) -> None:
     process = start(workplace, "often", "training.max_steps=60", "training.evaluate_every=1")
-    assert process.wait(timeout=120) == 0
+    finish(process)
     losses = [
         [line["loss"] for line in metrics(path) if "loss" in line] for path in (workplace / "runs/often", uninterrupted)
     ]
