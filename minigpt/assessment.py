@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,14 +19,14 @@ from minigpt.errors import UserError
 from minigpt.evaluation import evaluate
 from minigpt.runs import Run, load_run
 from minigpt.tokenizers import Tokenizer
-from minigpt.training.devices import Engine, choose_device
+from minigpt.training.devices import Engine, choose_precision
 
 TOKENS_AT_ONCE = 8192
 
 
-def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, device: str) -> dict[str, Any]:
+def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, device: torch.device) -> dict[str, Any]:
     """Loss, perplexity and bits per byte over all of `text`, or of the run's validation text where there is none."""
-    run = load_run(path, checkpoint, choose_device(device))
+    run = load_run(path, checkpoint, device)
     context_length = run.config.model.context_length
     if stride is not None and stride > context_length:
         raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
@@ -33,8 +34,7 @@ def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, d
     n_windows = math.ceil((len(tokens) - 1) / (stride or context_length))
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
     windows = evaluation_windows(tokens, context_length, batch_size, stride)
-    precision = "bfloat16" if run.config.run.precision == "bfloat16" else "float32"
-    with Engine(run.model.token_embedding.weight.device, precision).autocast():
+    with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
         result = evaluate(run.model, _with_progress(windows, n_windows), run.tokenizer.token_bytes)
     figures = {
         "run": str(path),
@@ -68,7 +68,7 @@ def _validation(run: Run) -> TokenStream:
     return tokens.validation
 
 
-def _encode(path: Path, tokenizer: Tokenizer) -> np.ndarray[Any, np.dtype[np.uint32]]:
+def _encode(path: Path, tokenizer: Tokenizer) -> TokenStream:
     def pieces() -> Iterator[Piece]:
         for document in read_documents(path, "text"):
             yield from cut(document)
@@ -76,7 +76,7 @@ def _encode(path: Path, tokenizer: Tokenizer) -> np.ndarray[Any, np.dtype[np.uin
     parts = list(encoded(pieces(), tokenizer))
     if sum(map(len, parts)) < 2:
         raise UserError(f"{path}: is too short to evaluate on; it needs at least two tokens")
-    return np.concatenate(parts)
+    return TokenStream([np.concatenate(parts)])
 
 
 def _with_progress(windows: Iterator[tuple[Tensor, Tensor]], n_windows: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-CommandLineError = typer.BadParameter.mro()[2]
+CommandLineError: Any = typer.BadParameter.mro()[2]
 """What typer raises for a wrong option or argument; it exports only this descendant of it."""
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/stories.")]
@@ -112,8 +112,9 @@ def evaluate(
 ) -> None:
     """Measure a trained model: loss, perplexity, bits per byte."""
     from minigpt.assessment import assess
+    from minigpt.training.devices import choose_device
 
-    figures = assess(run, text, stride, checkpoint, device)
+    figures = assess(run, text, stride, checkpoint, choose_device(device))
     if as_json:
         typer.echo(json.dumps(figures))
         return
@@ -174,7 +175,7 @@ def main() -> None:
     except UserError as error:
         status = _fail(str(error))
     except CommandLineError as error:
-        status = _fail(f"command line: {error.format_message()}")  # type: ignore[attr-defined]
+        status = _fail(f"command line: {error.format_message()}")
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)  # noqa: T201
         status = 130

@@ -52,7 +52,7 @@ class DataConfig(Section):
     """Where the text comes from."""
 
     source: str = Field("stories", min_length=1)
-    """stories | python | a file, folder or glob (.txt, .jsonl, .parquet) | hf:OWNER/NAME | https://address of a text."""
+    """stories | python | a file, folder or glob (.txt, .jsonl, .parquet) | hf:OWNER/NAME | an https: address."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of the text behind an https: source."""
     subset: str | None = None
@@ -90,14 +90,14 @@ class ModelConfig(Section):
     n_layers: int = Field(4, ge=1, le=1024)
     n_heads: int = Field(4, ge=1, le=1024)
     """Query heads."""
-    n_kv_heads: Derived = Field(default=None, le=1024)
+    n_kv_heads: Derived = Field(default=None, le=1024)  # type: ignore[assignment]
     """Key and value heads (grouped-query attention); null: as many as query heads."""
     d_model: int = Field(256, ge=1, le=65_536)
     """Width of the residual stream."""
-    d_head: Derived = Field(default=None, le=65_536)
+    d_head: Derived = Field(default=None, le=65_536)  # type: ignore[assignment]
     """Width of one head; null: d_model / n_heads."""
     feed_forward: Literal["swiglu", "gelu"] = "swiglu"
-    d_ff: Derived = Field(default=None, le=1_048_576)
+    d_ff: Derived = Field(default=None, le=1_048_576)  # type: ignore[assignment]
     """Hidden width of the feed-forward network; null: 4 d_model for gelu, 8/3 d_model (to the next 32) for swiglu."""
     position: Literal["rope", "learned"] = "rope"
     """Rotary (Su 2021) or learned absolute positions."""

@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
                     problem=f"key '{key_node.value}' is given twice", problem_mark=key_node.start_mark
                 )
             seen.add(str(key_node.value))
-        return super().construct_mapping(node, deep)
+        return dict(super().construct_mapping(node, deep))  # type: ignore[arg-type]
 
 
 def read_yaml(path: Path) -> Tree:

@@ -36,9 +36,8 @@ def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
         return {"train": found}
     beside = [str(file) for file in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = nearest(name, ["stories", "python", *beside])
-    raise UserError(
-        f"data.source = {name}: there is no such file{hint or '; give stories, python, a file, a folder, hf:OWNER/NAME or https:'}"
-    )
+    hint = hint or "; give stories, python, a file, a folder, hf:OWNER/NAME or an https: address"
+    raise UserError(f"data.source = {name}: there is no such file{hint}")
 
 
 def read_documents(path: Path, text_column: str) -> Iterator[Document]:

@@ -143,7 +143,7 @@ def with_article(weights: Mapping[str, float]) -> Options:
 
 
 def article(word: str) -> str:
-    """a or an, as the word sounds."""
+    """A or an, as the word sounds."""
     vowel = word[0] in "aeiou" and not word.startswith(("use", "uni", "ewe"))
     return "an" if vowel or word.startswith(("hour", "honest")) else "a"
 

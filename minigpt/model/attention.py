@@ -37,7 +37,7 @@ class Attention(nn.Module):
             key, value = cache.append(key, value)
         dropout = self.dropout if self.training else 0.0
         if x.device.type == "cpu" and torch.compiler.is_compiling():
-            # The compiler fuses plain products better than the CPU's attention kernel goes backward (docs/experiments.md).
+            # Compiled plain products go backward faster than the CPU's attention kernel (docs/experiments.md).
             groups = self.n_heads // self.n_kv_heads
             weights = attention_weights(query, key.repeat_interleave(groups, 1))
             mixed = F.dropout(weights, dropout) @ value.repeat_interleave(groups, 1)

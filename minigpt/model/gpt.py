@@ -61,7 +61,7 @@ class GPT(nn.Module):
         """
         generator = torch.Generator(self.token_embedding.weight.device).manual_seed(seed)
         for name, parameter in self.named_parameters():
-            if name.endswith("bias") or name.endswith(("o_proj.weight", "down_proj.weight")):
+            if name.endswith(("bias", "o_proj.weight", "down_proj.weight")):
                 nn.init.zeros_(parameter)
             elif "norm" in name:
                 nn.init.ones_(parameter)

@@ -10,7 +10,7 @@ Metrics = dict[str, Any]
 
 
 class MetricsLog:
-    """Appends one JSON object a line. `keep_bytes` is what a resumed run keeps of the file: the rest is trained anew."""
+    """Appends one JSON object a line. A resumed run keeps `keep_bytes` of the file: what came after is trained anew."""
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
         with path.open("ab") as file:

@@ -2,8 +2,9 @@ import hashlib
 import json
 import urllib.error
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -141,7 +142,7 @@ def test_a_source_without_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no text"):
         documents(str(tmp_path / "empty.txt"))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="has no .txt"):
+    with pytest.raises(UserError, match=r"has no \.txt"):
         documents(str(tmp_path / "folder"))
 
 
@@ -152,12 +153,12 @@ def test_a_large_document_is_cut_before_white_space_and_whole_again_together(mon
     assert "".join(piece.text for piece in pieces) == text
     assert len(pieces) > 3
     assert [piece.ends_document for piece in pieces] == [False] * (len(pieces) - 1) + [True]
-    for before, after in zip(pieces, pieces[1:], strict=False):
+    for before, after in pairwise(pieces):
         assert (after.text[0].isspace() and not before.text[-1].isspace()) or len(before.text) == 10
 
 
 class Answer(BytesIO):
-    headers = {"Content-Length": "5"}
+    headers: ClassVar = {"Content-Length": "5"}
 
 
 def test_an_address_is_fetched_once_and_its_checksum_is_checked(tmp_path: Path) -> None:
