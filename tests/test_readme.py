@@ -1,0 +1,52 @@
+"""Every command that the README shows is one that works: here, on the tiny run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import TINY, minigpt
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in BLOCKS
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip() and not line.startswith("#")
+]
+MAKE = ("make train", "make test")
+
+
+def test_the_readme_names_the_two_commands_first() -> None:
+    assert tuple(COMMANDS[:2]) == MAKE
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"train", "test", "install", "lint", "format", "clean"} <= set(targets)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in MAKE])
+def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) -> None:
+    """With the tiny run in the place of the README's, and few steps where it trains."""
+    text = tmp_path / "mine.txt"
+    text.write_text("It was a bright cold day in April, and the clocks were striking thirteen. " * 40)
+    words = shlex.split(command.replace("source .venv/bin/activate && ", "").replace("data/mine.txt", str(text)))
+    if words[0] == "torchrun":
+        assert words[3] == "scripts/train.py"
+        return  # tests/training runs it with two processes
+    if words[0] == "python":
+        assert (ROOT / words[1]).exists()
+        words = ["minigpt", Path(words[1]).stem, *words[2:]]
+    assert words[0] == "minigpt", command
+    stdin = "Once\n" if "--interactive" in words else ""
+    arguments = [str(run) if word.startswith("runs/") else word for word in words[1:]]
+    arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
+    if arguments[0] == "train":
+        arguments += [f"run.directory={tmp_path / 'run'}", *TINY, "training.max_steps=2"]
+        if "--resume" in arguments:
+            arguments = ["train", "--resume", str(run)]
+        elif not any(word.startswith("data.source") for word in arguments):
+            arguments.append(f"data.source={text}")
+    done = minigpt(*arguments, cwd=run.parents[1], stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
