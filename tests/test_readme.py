@@ -49,4 +49,4 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
             arguments.append(f"data.source={text}")
     done = minigpt(*arguments, cwd=run.parents[1], stdin=stdin)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert done.stdout

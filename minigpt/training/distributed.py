@@ -61,5 +61,6 @@ def join_processes() -> Iterator[Processes]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield processes
+        processes.wait()  # nobody takes the group down under another's last message
     finally:
         dist.destroy_process_group()

@@ -49,6 +49,7 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
     corpus = _corpus(config, folder, processes, resume)
+    config = _with_possible_prompt(config, corpus.tokenizer)
     model = GPT(config.model.model_copy(update={"vocab_size": corpus.tokenizer.vocab_size}))
     model.initialise(config.run.seed)
     model.to(device).train()
@@ -96,6 +97,16 @@ def _wants_compilation(config: Config) -> bool:
         return config.run.compile
     minutes, steps = config.training.max_minutes, config.training.max_steps
     return 60 * minutes >= WORTH_COMPILING if minutes else (steps or 0) >= 1000
+
+
+def _with_possible_prompt(config: Config, tokenizer: Tokenizer) -> Config:
+    """The config, without its prompt where the text that the model learns from has no such characters."""
+    try:
+        tokenizer.encode(config.sampling.prompt)
+    except UserError as error:
+        _say(f"warning: sampling.prompt is left out: {error}")
+        return config.model_copy(update={"sampling": config.sampling.model_copy(update={"prompt": ""})})
+    return config
 
 
 def _clear(folder: RunFolder, overwrite: bool) -> None:
