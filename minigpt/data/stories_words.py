@@ -1,107 +1,122 @@
-"""The words of the built-in corpus, the frequent ones first."""
+"""The words of the built-in corpus, in classes, and which of them belong together.
 
-WOMEN = """Alice Mary Anna Emma Lucy Rose Clara Grace Ella Julia Nora Ida Ruth Helen Sarah Laura Jane Amy Eva Lily
-Hannah Sophie Olivia Martha Nina Kate Molly Daisy Vera Irene Paula Diana Stella Maria Agnes Hazel Flora Edith Greta
-Cora Bella Wendy Pearl Joan Betty Fiona Ingrid Elsa Dora Mabel Olga Rita Sylvia Tessa Ursula Viola Yvonne Zoe Heidi
-Selma"""
-MEN = """Bob Tom Peter John Paul Max Leo Jack Oscar Henry Hugo Felix Sam Ben Adam David Noah Simon Mark Luke George
-Frank Otto Emil Karl Fred Walter Arthur Edgar Victor Martin Daniel Oliver Robert Stephen Andrew Philip Ralph Gus
-Harold Ivan Jasper Kevin Louis Milo Ned Orson Patrick Quentin Rufus Silas Theo Ulrich Vincent Wilbur Xavier Yuri Boris
-Conrad Duncan"""
-TOWNS = """Ashford Brookfield Coldwater Dunmore Eastgate Fairview Greenhill Hartwell Ivydale Kingsley Longford
-Millbrook Newbury Oakham Pinewood Queensbury Redcliff Stonebridge Thornbury Upton Valemont Westbrook Yarrow Amberley
-Birchwood Castleton Dovedale Elmstead Foxhollow Glenview Hazelmere Ingleside Kirkwall Lakewood Marlow Norwood Overton
-Penrose Rosewood Silverlake Tilbury Underhill Wexford Appledore Bramley Cresthill Deepdale Edgewater Fernley Goldcrest
-Highmoor Larkspur Meadowvale Northport Plumstead Riverton Southwick Temple Winterfield Barrowdale Clearwell Driftwood
-Evenmere Farnham Grimsby Hollybush Ironbridge Jarrow Kettering Lindale Moorgate Netherby Orchardton Pebblecombe
-Rookwood Sandford Tamworth Uppingham Wakefield Beechcroft Cloverley Dawnport Ellerton Frostwick Graystone Heathfield
-Kestrel Lavenham"""
-THINGS = """book ring lamp ball key coin hat cup map bell kite drum flute doll pen clock knife rope candle mirror
-letter basket shell feather scarf button spoon whistle brush needle lantern puzzle umbrella violin ribbon pearl
-compass telescope bracelet necklace saddle glove blanket pillow bottle jar bucket hammer shovel ladder painting
-photograph newspaper notebook pencil ruler thread wallet watch trumpet harp accordion marble dice stamp postcard
-magnet hourglass locket brooch buckle sandal slipper apron cape cushion kettle saucepan teapot funnel sponge broom
-mallet chisel anchor paddle oar sail net hook trowel wheel pulley lever bolt spring gear chain horseshoe thimble medal
-trophy badge banner"""
-HIDING_PLACES = """box bag drawer chest cupboard barrel cart bowl pocket trunk case crate sack pot oven shed barn
-cellar attic well tent cave boat hut stable garage pantry closet suitcase hamper"""
-PLACES = """garden market forest river park school field lake beach bridge mill farm library station harbour square
-church meadow hill valley theatre museum bakery orchard island fountain castle tower inn workshop vineyard greenhouse
-lighthouse quarry cemetery playground stadium zoo circus fair dock canal waterfall swamp desert glacier"""
-ADJECTIVES = """little old big small red new blue white green black fine long round golden heavy silver strange bright
-dark yellow pretty warm cold broken tiny great soft brown wooden clean dusty shiny plain smooth rusty simple light
-narrow grey purple pink orange crooked elegant fragile hollow ivory painted polished precious rare rough square
-striped sturdy thick thin torn useful velvet woollen worn ancient antique battered beloved brass bronze carved cheap
-copper costly crimson curious damp dainty delicate embroidered enamelled engraved faded famous fancy foreign forgotten
-gaudy gilded glittering handsome humble iron lacquered leather linen lovely marvellous modest mysterious odd ordinary
-ornate patched peculiar quaint scarlet scratched secret silken sleek slender speckled spotless splendid stained
-tarnished turquoise unusual vivid wonderful"""
-ANIMALS = """cat dog bird horse cow mouse fox hen duck sheep goat rabbit bear wolf frog pig owl goose lion deer donkey
-bee squirrel snake monkey turtle crow swan eagle hedgehog otter beaver badger mole sparrow robin raven stork heron
-parrot peacock pigeon lizard toad snail spider beetle butterfly cricket moth ant camel elephant tiger zebra giraffe
-panda seal whale dolphin penguin puppy kitten lamb calf foal pony mule ox bull rooster turkey lynx weasel hamster
-ferret gecko newt falcon hawk cuckoo magpie finch lark wren nightingale pelican puffin flamingo ostrich jaguar leopard
-moose reindeer"""
-FOODS = """bread soup cake cheese fish rice apples honey milk eggs pears tea pie butter jam nuts plums grapes porridge
-beans cherries corn potatoes carrots onions peas cabbage lemons peaches figs dates olives noodles pancakes biscuits
-waffles dumplings sausages ham bacon salad yoghurt cream pudding chocolate toffee raisins walnuts almonds chestnuts
-strawberries blueberries raspberries melons oranges bananas apricots mushrooms pumpkins spinach lettuce radishes
-turnips leeks garlic ginger cinnamon vanilla mustard pickles pretzels muffins scones crackers cider lemonade cocoa
-broth stew"""
-JOBS = """farmer baker teacher doctor sailor miller tailor painter fisher gardener cook smith hunter carpenter
-shepherd singer judge soldier guard merchant potter weaver writer dancer nurse barber butcher cobbler driver librarian
-clockmaker beekeeper blacksmith mason mayor musician poet pilot plumber porter postman printer roofer scholar sculptor
-shopkeeper surgeon tinker trader translator tutor violinist watchman woodcutter astronomer bookbinder brewer chemist
-clerk diver engineer ferryman florist glazier goldsmith grocer innkeeper jeweller juggler lamplighter locksmith
-magician messenger miner optician photographer"""
-FEELINGS = """happy sad tired proud glad hungry calm angry quiet brave curious cheerful lonely nervous sleepy thankful
-worried excited surprised content gentle jealous hopeful ashamed bored puzzled relieved restless shy thirsty amused
-anxious bold confused delighted dizzy eager fearless grumpy homesick impatient joyful merry moody peaceful playful
-serious stubborn thoughtful upset"""
-MANNERS = """slowly quickly quietly gladly softly carefully gently suddenly kindly happily loudly bravely calmly
-eagerly politely proudly sadly secretly shyly warmly wisely angrily cheerfully clumsily patiently silently swiftly
-thoughtfully timidly tenderly"""
-DEEDS = """sat slept ran jumped sang waited played walked danced laughed smiled swam ate looked listened rested hid
-stood called climbed worked dreamed drank wandered yawned whispered cried shouted hummed knelt"""
-GIVING = """gave showed lent sold sent handed brought offered"""
-TIMES = """morning day evening night afternoon Monday Sunday Friday Tuesday Saturday Wednesday Thursday"""
-GREETINGS = """hello,hi,good morning,good evening,good night,good day,welcome,goodbye"""
+Plain classes stand in `stories_words.txt`; people and words with companions stand here.
+"""
 
-ROLES = {
-    # man's word, woman's word: homes, things that they wish for, company
-    ("king", "queen"): ("palace castle", "crown throne sceptre", "knights servants"),
-    ("man", "woman"): ("house village", "house job", "neighbours workers"),
-    ("boy", "girl"): ("school classroom", "toy ball", "classmates children"),
-    ("prince", "princess"): ("palace tower", "horse tiara", "knights dragons"),
-    ("father", "mother"): ("home kitchen", "family table", "children babies"),
-    ("brother", "sister"): ("home nursery", "toy secret", "cousins playmates"),
-    ("uncle", "aunt"): ("farm cottage", "visit present", "nephews nieces"),
-    ("son", "daughter"): ("home farm", "lesson present", "parents teachers"),
-    ("grandfather", "grandmother"): ("cottage armchair", "tale pipe", "grandchildren neighbours"),
-    ("husband", "wife"): ("home cottage", "wedding marriage", "guests relatives"),
-    ("duke", "duchess"): ("manor castle", "carriage estate", "servants nobles"),
-    ("wizard", "witch"): ("tower cave", "wand spell", "ghosts dragons"),
-    ("actor", "actress"): ("theatre city", "stage part", "dancers singers"),
-    ("monk", "nun"): ("abbey chapel", "prayer psalm", "pilgrims beggars"),
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, eq=False)
+class Word:
+    """A word, its weight in its class, and the forms and companions that the grammar can ask it for."""
+
+    text: str
+    weight: int = 1
+    forms: Mapping[str, str] = field(default_factory=dict)
+
+
+def zipf(words: str) -> tuple[Word, ...]:
+    """Weights that fall as 1 / (rank + 20): a long tail, and yet each word comes often enough to be learned."""
+    return tuple(Word(text, 100_000 // (rank + 20)) for rank, text in enumerate(words.split()))
+
+
+def person(text: str, female: bool, home: str = "house", habit: str = "", weight: int = 1) -> Word:
+    """Somebody, with the pronouns that refer back; a form is called by its masculine, as in `{hero.he}`."""
+    he, him, his = ("she", "her", "her") if female else ("he", "him", "his")
+    return Word(text, weight, {"he": he, "him": him, "his": his, "home": home, "habit": habit})
+
+
+def roles(pairs: Mapping[tuple[str, str], tuple[str, str]]) -> tuple[Word, ...]:
+    """Both people of each pair, in the same circumstances."""
+    people = ((name, name == pair[1], lives) for pair, lives in pairs.items() for name in pair)
+    return tuple(person(name, female, *lives) for name, female, lives in people)
+
+
+def table(columns: str, *rows: tuple[str, ...]) -> tuple[Word, ...]:
+    """Equally frequent words with their companions; the first column is the word itself."""
+    return tuple(Word(row[0], forms=dict(zip(columns.split(), row, strict=True))) for row in rows)
+
+
+LISTS = {
+    name: zipf(words)
+    for name, words in re.findall(
+        r"^(\w+): (.+(?:\n .+)*)", Path(__file__).with_suffix(".txt").read_text(encoding="ascii"), re.MULTILINE
+    )
 }
-"""Pairs of people in the same circumstances: where they live, what they wish for, who is around them."""
+WOMEN, MEN = (tuple(word.text for word in LISTS[name]) for name in ("woman", "man"))
+"""First names; nothing but the stories tells whose they are."""
+GIVING_VERBS, THINGS = (tuple(word.text for word in LISTS[name]) for name in ("giving", "thing"))
 
-TRAITS = {
-    "greedy": "Who wants too much is left with little.",
-    "kind": "A good deed always comes home.",
-    "lazy": "Work that waits grows by itself.",
-    "brave": "Courage opens every door.",
-    "clever": "A good thought is worth more than gold.",
-    "honest": "The truth is the shortest way.",
-    "foolish": "Think first and act later.",
-    "patient": "Everything comes to those who wait.",
+RANKED = {
+    ("king", "queen"): ("palace", "sat on a golden throne"),
+    ("prince", "princess"): ("castle", "rode a white pony"),
+    ("emperor", "empress"): ("citadel", "ruled over seven countries"),
+    ("duke", "duchess"): ("manor", "drove out in a fine carriage"),
+    ("lord", "lady"): ("mansion", "walked two big hounds"),
+    ("wizard", "witch"): ("tower", "mixed a magic potion"),
+    ("man", "woman"): ("hut", "chopped wood for the stove"),
+    ("boy", "girl"): ("treehouse", "climbed the highest trees"),
+    ("waiter", "waitress"): ("inn", "carried bowls of hot soup"),
 }
-"""A trait that a story begins with, and the moral that it ends with."""
+RELATED = {
+    ("father", "mother"): ("bakery", "kneaded the dough"),
+    ("son", "daughter"): ("cabin", "fed the chickens"),
+    ("brother", "sister"): ("houseboat", "played tricks on the ducks"),
+    ("uncle", "aunt"): ("windmill", "ground the flour"),
+    ("nephew", "niece"): ("caravan", "taught the parrot to talk"),
+    ("grandfather", "grandmother"): ("cottage", "dozed by the fire"),
+    ("husband", "wife"): ("lighthouse", "lit the great lamp"),
+}
+ROLE_PAIRS = (*RANKED, *RELATED)
+"""His word and her word, in the same circumstances: where they live, what they do every day."""
 
-SEASONS = {
-    "spring": "The flowers were out again.",
-    "summer": "The evening was still warm.",
-    "autumn": "The leaves fell on the road.",
-    "winter": "The snow lay deep on the roof.",
+CLASSES: Mapping[str, tuple[Word, ...]] = LISTS | {
+    "name": tuple(person(word.text, word.text in WOMEN, weight=word.weight) for word in LISTS["woman"] + LISTS["man"]),
+    "ranked": roles(RANKED),
+    "related": roles(RELATED),
+    "magician": roles({pair: lives for pair, lives in RANKED.items() if "wizard" in pair}),
+    "season": table(
+        "season sign next",
+        ("winter", "snow lay on every roof", "the snow melted and the first violets came out"),
+        ("spring", "the meadows were full of violets", "the days grew long and hot"),
+        ("summer", "the days were long and hot", "the leaves turned yellow and fell"),
+        ("autumn", "the leaves were yellow", "snow fell on every roof"),
+    ),
+    "trait": table(
+        "trait moral",
+        ("kind", "A kind deed always finds its way home."),
+        ("greedy", "Who wants everything is never rich."),
+        ("proud", "The highest nose trips over the smallest stone."),
+        ("lazy", "Work that waits until tomorrow grows overnight."),
+        ("brave", "Courage opens the heaviest door."),
+        ("honest", "The truth is the shortest way home."),
+        ("patient", "Good things come to those who can wait."),
+        ("curious", "Who asks many questions gets many answers."),
+        ("generous", "What you give away you keep forever."),
+        ("stubborn", "A tree that never bends breaks in the storm."),
+        ("careful", "Who looks twice falls only half as often."),
+        ("boastful", "An empty barrel makes the most noise."),
+    ),
+    "riddle": table(
+        "riddle question",
+        ("clock", "What has a face but no eyes?"),
+        ("comb", "What has teeth but cannot bite?"),
+        ("needle", "What has an eye but cannot see?"),
+        ("river", "What has a mouth but never eats?"),
+        ("bottle", "What has a neck but no head?"),
+        ("book", "What has a spine but no bones?"),
+        ("table", "What has four legs but cannot walk?"),
+        ("piano", "What has many keys but opens no door?"),
+        ("candle", "What grows shorter as it grows older?"),
+        ("towel", "What gets wetter while it dries?"),
+        ("echo", "What answers you but never asks?"),
+        ("shadow", "What follows you but makes no sound?"),
+        ("road", "What runs uphill but never moves?"),
+        ("cloud", "What flies without wings and cries without eyes?"),
+        ("hole", "What grows bigger when you take from it?"),
+        ("coin", "What has a head and a tail but no body?"),
+    ),
 }
-"""The season that a story is set in, and the sentence with which it ends."""
