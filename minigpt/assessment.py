@@ -1,6 +1,5 @@
 """`minigpt evaluate`: a whole text under a run's model, and how close the model came to what is possible."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt.data import stories
-from minigpt.data.batches import evaluation_windows
+from minigpt.data.batches import IGNORED, evaluation_windows
 from minigpt.data.files import read_documents
 from minigpt.data.sources import Piece, cut, open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
@@ -31,11 +30,10 @@ def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, d
     if stride is not None and stride > context_length:
         raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
     tokens = _validation(run) if text is None else _encode(text, run.tokenizer)
-    n_windows = math.ceil((len(tokens) - 1) / (stride or context_length))
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
-    windows = evaluation_windows(tokens, context_length, batch_size, stride)
+    windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.end_of_text, stride)
     with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
-        result = evaluate(run.model, _with_progress(windows, n_windows), run.tokenizer.token_bytes)
+        result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer.token_bytes)
     figures = {
         "run": str(path),
         "step": run.step,
@@ -79,8 +77,8 @@ def _encode(path: Path, tokenizer: Tokenizer) -> TokenStream:
     return TokenStream([np.concatenate(parts)])
 
 
-def _with_progress(windows: Iterator[tuple[Tensor, Tensor]], n_windows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    with tqdm(desc="evaluating", total=n_windows, unit="windows", delay=1.0, leave=False) as bar:
+def _with_progress(windows: Iterator[tuple[Tensor, Tensor]], n_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    with tqdm(desc="evaluating", total=n_tokens, unit="tokens", unit_scale=True, delay=1.0, leave=False) as bar:
         for inputs, targets in windows:
             yield inputs, targets
-            bar.update(len(inputs))
+            bar.update(int((targets != IGNORED).sum()))

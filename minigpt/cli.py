@@ -65,6 +65,9 @@ def sample(
     prompt: Annotated[str | None, typer.Option(help="Text to continue; - reads standard input.")] = None,
     prompt_file: Annotated[Path | None, typer.Option(help="File with the text to continue.")] = None,
     n_samples: Annotated[int, typer.Option(min=1, max=4096, help="Texts to write, in one batch.")] = 1,
+    begin_document: Annotated[
+        bool | None, typer.Option(help="Whether the prompt begins a document, or stands in the middle of one.")
+    ] = None,
     max_new_tokens: Annotated[int | None, typer.Option()] = None,
     temperature: Annotated[float | None, typer.Option(help="0 always takes the most probable token.")] = None,
     top_k: Annotated[int | None, typer.Option()] = None,
@@ -84,6 +87,7 @@ def sample(
     from minigpt.sample import Request, Sampler
 
     changes = {
+        "begin_document": begin_document,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
         "top_k": top_k,

@@ -148,6 +148,9 @@ class OptimizerConfig(Section):
     """muon (Jordan 2024) trains the matrices of the blocks and AdamW the rest; adamw trains everything."""
     learning_rate: float = Field(0.02, gt=0, le=10)
     """Peak learning rate of the optimizer in `name`."""
+    residual_fraction: float = Field(0.1, gt=0, le=10)
+    """With muon: learning rate of the matrices that write into the residual stream (o_proj, down_proj), as a share of
+    `learning_rate`; a small one keeps what the embeddings put there visible in later layers."""
     adamw_learning_rate: float = Field(0.003, gt=0, le=10)
     """With muon: AdamW's peak learning rate for embeddings, norms and biases."""
     beta1: Fraction = 0.9
@@ -200,6 +203,8 @@ class SamplingConfig(Section):
 
     prompt: str = ""
     """Text to continue; the empty text begins a new document."""
+    begin_document: Literal["auto", True, False] = "auto"
+    """Whether end-of-text goes before the prompt, as before every document; auto: where documents fit in the context."""
     max_new_tokens: int = Field(200, ge=1)
     temperature: float = Field(0.8, ge=0, le=100)
     """0 always takes the most probable token."""

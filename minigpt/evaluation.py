@@ -36,11 +36,6 @@ class Evaluation:
         return self.nats / math.log(2) / max(self.bytes, 1)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-    """Nats per token of `targets` (B T) under `logits` (B T V), computed in float32."""
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
-
-
 @torch.inference_mode()
 def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], token_bytes: Sequence[bytes]) -> Evaluation:
     """Score every target of `windows` (inputs and targets, B T; a target of -100 is only context)."""
@@ -50,7 +45,8 @@ def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], token_bytes: 
     model.eval()
     nats, tokens, n_bytes = 0.0, 0, 0
     for inputs, targets in windows:
-        nats += cross_entropy(model(inputs.to(device)), targets.to(device), "sum").item()
+        logits = model(inputs.to(device)).flatten(0, 1).float()
+        nats += F.cross_entropy(logits, targets.to(device).flatten(), ignore_index=IGNORED, reduction="sum").item()
         scored = targets[targets != IGNORED]
         tokens += scored.numel()
         n_bytes += int(lengths[scored].sum())

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from minigpt.config import Config, ModelConfig
-from minigpt.evaluation import cross_entropy
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
 from minigpt.training.devices import Engine, choose_device, choose_precision, synchronise
+from minigpt.training.loss import TrainingLoss
 
 VOCABULARIES = {"byte": 257, "gpt2": 50257, "cl100k_base": 100277, "o200k_base": 200019}
 CHARACTERS = 100
@@ -124,12 +124,12 @@ def measure_step(config: Config, model: GPT, engine: Engine, step_tokens: int) -
     rows = max(1, min(config.training.batch_size, MEASURED_TOKENS // length))
     tokens = torch.randint(model.lm_head.out_features, (rows, length), device=engine.device)
     optimizers = make_optimizers(model, config.optimizer, engine.dtype)
+    loss = TrainingLoss(model, engine.dtype, compiled=False)
     forward_backward = update = 0.0
     for _ in range(3):  # the first ones warm up
         begin = time.perf_counter()
         with engine.autocast():
-            logits = model(tokens)
-        cross_entropy(logits, tokens).backward()
+            loss(tokens, tokens).backward()
         synchronise(engine.device)
         middle = time.perf_counter()
         optimizers.step(0.0)

@@ -61,7 +61,7 @@ class Sampler:
         if not all(request.stops):
             raise UserError("command line: --stop must not be empty")
         tokenizer = self.run.tokenizer
-        prompt = tokenizer.encode(request.prompt).tolist() or [tokenizer.end_of_text]
+        prompt = tokenizer.encode_prompt(request.prompt, self.sampling.begin_document is True)
         streams = [TextStream(request.stops) for _ in range(request.n_samples)]
         texts = [""] * request.n_samples
         steps = generate(

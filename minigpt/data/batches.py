@@ -1,6 +1,6 @@
 """Which tokens are looked at when: training batches in random order, evaluation windows in the text's order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minigpt.data.tokens import TokenStream
+from minigpt.data.tokens import Ids, TokenStream
 from minigpt.errors import UserError
 
 IGNORED = -100
@@ -19,12 +19,20 @@ class Batches:
     """Training batches, each computed from (seed, index) alone: going on after an interruption needs no history.
 
     An epoch cuts the text at a random offset into windows that do not overlap, and goes through them in random order.
-    A text with fewer windows than a batch is cut at random places instead. With several processes each one gets its
-    own rows of the same global batch.
+    A window moves on to where the next document begins, if one begins before the next window: stories are read from
+    their start. A text with fewer windows than a batch is cut at random places instead. With several processes each
+    one gets its own rows of the same global batch.
     """
 
     def __init__(
-        self, tokens: TokenStream, context_length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        tokens: TokenStream,
+        context_length: int,
+        batch_size: int,
+        seed: int,
+        end_of_text: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if batch_size % world_size:
             raise UserError(f"training.batch_size = {batch_size}: must be divisible by the {world_size} processes")
@@ -33,7 +41,7 @@ class Batches:
                 f"data.source: its training part has {len(tokens)} tokens and model.context_length = {context_length} "
                 "needs one more than that; give a longer text or a shorter context"
             )
-        self.tokens, self.context_length, self.seed = tokens, context_length, seed
+        self.tokens, self.context_length, self.seed, self.end_of_text = tokens, context_length, seed, end_of_text
         self.batch_size = batch_size
         self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self.batches_per_epoch = (len(tokens) - context_length) // context_length // batch_size
@@ -47,8 +55,14 @@ class Batches:
         else:
             random = np.random.default_rng((self.seed, index))
             starts = random.integers(len(self.tokens) - self.context_length, size=self.batch_size)
-        windows = np.stack([self.tokens[start : start + self.context_length + 1] for start in starts[self.rows]])
-        return inputs_and_targets(windows)
+        return inputs_and_targets(np.stack([self._window(start) for start in starts[self.rows]]))
+
+    def _window(self, start: int) -> Ids:
+        """The T + 1 tokens from `start` on, or from the first end-of-text among the T + 1 places after it."""
+        tokens = self.tokens[start : start + 2 * self.context_length + 1]
+        documents = np.flatnonzero(tokens[: len(tokens) - self.context_length] == self.end_of_text)
+        first = documents[0] if len(documents) else 0
+        return tokens[first : first + self.context_length + 1]
 
     def _epoch_order(self, epoch: int) -> NDArray[np.int64]:
         random = np.random.default_rng((self.seed, epoch))
@@ -57,42 +71,47 @@ class Batches:
         return random.permutation(n_windows) * self.context_length + offset
 
 
+def begins_with_documents(tokens: TokenStream, context_length: int, end_of_text: int) -> bool:
+    """Whether most training windows begin with a document, by the first million tokens."""
+    part = tokens[: 2**20]
+    return int((part == end_of_text).sum()) * context_length >= len(part)
+
+
 def evaluation_windows(
-    tokens: Sequence[int] | NDArray[np.unsignedinteger] | TokenStream,
-    context_length: int,
-    batch_size: int,
-    stride: int | None = None,
+    tokens: Ids | TokenStream, context_length: int, batch_size: int, end_of_text: int, stride: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Windows (inputs and targets, B T) that score every token but the very first exactly once.
 
-    A window begins `stride` tokens after the one before it. Without a stride they do not overlap; with one, a window
-    scores only what no window before it has scored, so that those tokens have a past of at least
-    context_length - stride. Targets that are not scored are -100.
+    Without a stride they do not overlap, and a window in which another document begins ends there, so that the next
+    one begins with that document. With a stride, a window begins so many tokens after the one before it and scores
+    only what none before it has scored: those tokens have a past of at least context_length - stride. Targets that are
+    not scored are -100.
     """
     if len(tokens) < 2:
         raise UserError(f"the text to evaluate on has {len(tokens)} tokens; it needs at least 2")
-    stride = stride or context_length
     rows: list[NDArray[np.int64]] = []
-    scored_to = 1  # tokens before this place are scored (or the first)
-    for start in range(0, len(tokens) - 1, stride):
+    start, scored_to = 0, 1  # tokens before `scored_to` are scored (or the first)
+    while scored_to < len(tokens):
         window = np.asarray(tokens[start : start + context_length + 1]).astype(np.int64)
+        if stride is None and start + len(window) < len(tokens):
+            documents = np.flatnonzero(window == end_of_text)
+            if len(documents) and documents[-1] > 0:
+                window = window[: documents[-1] + 1]
         row = np.full((2, context_length), IGNORED)
         row[0] = 0
         row[0, : len(window) - 1] = window[:-1]
         row[1, : len(window) - 1] = window[1:]
         row[1, : scored_to - start - 1] = IGNORED
         scored_to = start + len(window)
+        start += stride or len(window) - 1
         rows.append(row)
-        last = scored_to == len(tokens)
-        if len(rows) == batch_size or last:
+        if len(rows) == batch_size or scored_to == len(tokens):
             stacked = torch.from_numpy(np.stack(rows, 1))
             yield stacked[0], stacked[1]
             rows = []
-        if last:
-            return
 
 
-def inputs_and_targets(windows: NDArray[np.unsignedinteger]) -> tuple[Tensor, Tensor]:
+def inputs_and_targets(windows: Ids) -> tuple[Tensor, Tensor]:
     """Windows (B T+1) as what the model reads and what it is to say next (B T each)."""
     whole = torch.from_numpy(windows.astype(np.int64))
     return whole[:, :-1], whole[:, 1:]

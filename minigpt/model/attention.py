@@ -55,6 +55,12 @@ class Attention(nn.Module):
         value = self._split(self.v_proj(x), self.n_kv_heads)
         return (query, key, value) if rotation is None else (rotation(query), rotation(key), value)
 
+    @torch.no_grad()
+    def hand_on_values(self) -> None:
+        """Make o_proj undo v_proj: what a head has seen comes out in the same directions in which it went in."""
+        values = self.v_proj.weight.unflatten(0, (self.n_kv_heads, self.d_head))  # G K D
+        self.o_proj.weight.copy_(values.repeat_interleave(self.n_heads // self.n_kv_heads, 0).flatten(0, 1).T)
+
     def _split(self, x: Tensor, n_heads: int) -> Tensor:  # B T (H K) -> B H T K
         return x.unflatten(2, (n_heads, self.d_head)).transpose(1, 2)
 

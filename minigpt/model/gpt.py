@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from minigpt.config import ModelConfig
+from minigpt.model.attention import Attention
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache
 from minigpt.model.norm import make_norm
@@ -35,6 +36,10 @@ class GPT(nn.Module):
 
     def forward(self, token_ids: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits (B T V) of the token after each of `token_ids` (B T); a cache holds what was read before them."""
+        return self.lm_head(self.hidden(token_ids, cache))
+
+    def hidden(self, token_ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """The vectors (B T D) that the output matrix turns into logits."""
         start = cache.length if cache else 0
         stop = start + token_ids.shape[1]
         assert stop <= self.config.context_length, "the text is longer than the context"
@@ -45,7 +50,7 @@ class GPT(nn.Module):
         x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
             x = block(x, rotation, cache.layers[layer] if cache else None)
-        return self.lm_head(self.final_norm(x))
+        return self.final_norm(x)
 
     def n_parameters(self) -> int:
         """Trainable numbers; a tied output matrix counts once."""
@@ -55,13 +60,14 @@ class GPT(nn.Module):
     def initialise(self, seed: int) -> None:
         """Draw all weights anew; the untrained model's loss is then close to ln(vocab_size).
 
-        Matrices are normal with a standard deviation of 1/sqrt(inputs) times 0.5; those that write into the residual
-        stream begin at zero (Zhang 2019), so every block begins as the identity. Embeddings have a standard deviation
-        of 1/d_model: a tied output then gives the token that was just read a logit of about 1 and not of d_model/50.
+        Matrices are normal with a standard deviation of 0.5/sqrt(inputs), but two: down_proj begins at zero (Zhang
+        2019), and o_proj as the transpose of v_proj (after Trockman 2023, 'Mimetic Initialization'), so that attention
+        begins by handing on which tokens it saw: copying is then learned many times sooner. Embeddings have a standard
+        deviation of 1/d_model: a tied output then gives the token that was just read a logit of about 1.
         """
         generator = torch.Generator(self.token_embedding.weight.device).manual_seed(seed)
         for name, parameter in self.named_parameters():
-            if name.endswith(("bias", "o_proj.weight", "down_proj.weight")):
+            if name.endswith(("bias", "down_proj.weight")):
                 nn.init.zeros_(parameter)
             elif "norm" in name:
                 nn.init.ones_(parameter)
@@ -69,3 +75,6 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=1 / self.config.d_model, generator=generator)
             else:
                 nn.init.normal_(parameter, std=0.5 / math.sqrt(parameter.shape[1]), generator=generator)
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.hand_on_values()

@@ -40,40 +40,37 @@ class Optimizers:
 
 def make_optimizers(model: nn.Module, config: OptimizerConfig, dtype: torch.dtype) -> Optimizers:
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all; `dtype`: of Muon's products."""
-    matrices, embeddings, vectors = split_parameters(model)
-    rest_rate = config.adamw_learning_rate if config.name == "muon" else config.learning_rate
-    groups = [
-        {"params": embeddings, "weight_decay": 0.0},
-        {"params": vectors, "weight_decay": 0.0},
+    parts = split_parameters(model)
+    groups = [{"params": parts[kind], "weight_decay": 0.0} for kind in ("embeddings", "vectors")]
+    matrices = [
+        {"params": parts["inner"], "lr": config.learning_rate},
+        {"params": parts["residual"], "lr": config.learning_rate * config.residual_fraction},
     ]
     optimizers: list[torch.optim.Optimizer] = []
     if config.name == "muon":
-        optimizers.append(
-            Muon(
-                matrices,
-                config.learning_rate,
-                config.momentum,
-                config.weight_decay,
-                config.newton_schulz_steps,
-                dtype,
-            )
-        )
+        optimizers.append(Muon(matrices, config.momentum, config.weight_decay, config.newton_schulz_steps, dtype))
+        rest_rate = config.adamw_learning_rate
     else:
-        groups.append({"params": matrices, "weight_decay": config.weight_decay})
+        groups.append({"params": parts["inner"] + parts["residual"], "weight_decay": config.weight_decay})
+        rest_rate = config.learning_rate
     groups = [group for group in groups if group["params"]]
     betas = (config.beta1, config.beta2)
     optimizers.append(torch.optim.AdamW(groups, lr=rest_rate, betas=betas, eps=config.epsilon, fused=True))
     return Optimizers(optimizers)
 
 
-def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """Every trainable parameter once: matrices of the blocks, embeddings and output, vectors (norms, biases)."""
-    matrices, embeddings, vectors = [], [], []
+def split_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Every trainable parameter once.
+
+    `residual`: matrices of the blocks that write into the residual stream; `inner`: their other matrices;
+    `embeddings`: embeddings and output; `vectors`: norms and biases.
+    """
+    parts: dict[str, list[nn.Parameter]] = {"inner": [], "residual": [], "embeddings": [], "vectors": []}
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
-            vectors.append(parameter)
-        elif "blocks." in name:
-            matrices.append(parameter)
+            parts["vectors"].append(parameter)
+        elif "blocks." not in name:
+            parts["embeddings"].append(parameter)
         else:
-            embeddings.append(parameter)
-    return matrices, embeddings, vectors
+            parts["residual" if name.endswith(("o_proj.weight", "down_proj.weight")) else "inner"].append(parameter)
+    return parts

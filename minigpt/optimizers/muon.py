@@ -5,6 +5,7 @@ Method: Keller Jordan, 'Muon: an optimizer for hidden layers in neural networks'
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,19 +14,18 @@ from torch import Tensor
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised by Newton-Schulz iterations; for matrices only.
 
-    `dtype` is that of the iterations; weights and momentum keep their own.
+    `groups` are dictionaries of `params` and their `lr`; `dtype` is that of the iterations; weights and momentum keep their own.
     """
 
     def __init__(
         self,
-        params: Iterable[Tensor],
-        lr: float,
+        groups: Iterable[dict[str, Any]],
         momentum: float,
         weight_decay: float,
         newton_schulz_steps: int,
         dtype: torch.dtype,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(groups, {"momentum": momentum, "weight_decay": weight_decay})
         self.newton_schulz_steps, self.dtype = newton_schulz_steps, dtype
 
     @torch.no_grad()

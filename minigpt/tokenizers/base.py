@@ -44,6 +44,11 @@ class Tokenizer(ABC):
         check_unicode(text)
         return self._encode(text)
 
+    def encode_prompt(self, text: str, begin_document: bool) -> list[int]:
+        """The ids of a text to continue, at least one: end-of-text before a new document and instead of no text."""
+        ids: list[int] = self.encode(text).tolist()
+        return [self.end_of_text, *ids] if begin_document or not ids else ids
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that `ids` stand for; they may begin or end inside a character."""
         return b"".join([self.token_bytes[token] for token in ids])

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from minigpt.config import Config
+from minigpt.data.batches import begins_with_documents
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
@@ -49,7 +50,7 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
     corpus = _corpus(config, folder, processes, resume)
-    config = _with_possible_prompt(config, corpus.tokenizer)
+    config = _with_possible_prompt(config, corpus)
     model = GPT(config.model.model_copy(update={"vocab_size": corpus.tokenizer.vocab_size}))
     model.initialise(config.run.seed)
     model.to(device).train()
@@ -99,14 +100,18 @@ def _wants_compilation(config: Config) -> bool:
     return 60 * minutes >= WORTH_COMPILING if minutes else (steps or 0) >= 1000
 
 
-def _with_possible_prompt(config: Config, tokenizer: Tokenizer) -> Config:
-    """The config, without its prompt where the text that the model learns from has no such characters."""
+def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
+    """The config with a prompt that the model can read: of characters that it learns, and begun as it learns it."""
+    sampling = config.sampling
+    if sampling.begin_document == "auto":
+        begin = begins_with_documents(corpus.train, config.model.context_length, corpus.tokenizer.end_of_text)
+        sampling = sampling.model_copy(update={"begin_document": begin})
     try:
-        tokenizer.encode(config.sampling.prompt)
+        corpus.tokenizer.encode(sampling.prompt)
     except UserError as error:
         _say(f"warning: sampling.prompt is left out: {error}")
-        return config.model_copy(update={"sampling": config.sampling.model_copy(update={"prompt": ""})})
-    return config
+        sampling = sampling.model_copy(update={"prompt": ""})
+    return config.model_copy(update={"sampling": sampling})
 
 
 def _clear(folder: RunFolder, overwrite: bool) -> None:

@@ -13,7 +13,7 @@ from minigpt.config import Config
 from minigpt.data.batches import Batches, evaluation_windows
 from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError
-from minigpt.evaluation import Evaluation, cross_entropy, evaluate
+from minigpt.evaluation import Evaluation, evaluate
 from minigpt.generation.generate import generate
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
@@ -23,6 +23,7 @@ from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoi
 from minigpt.training.devices import Engine, eager
 from minigpt.training.distributed import Processes
 from minigpt.training.interruption import Interrupted, Interruption
+from minigpt.training.loss import TrainingLoss
 from minigpt.training.metrics import MetricsLog, ProgressBar
 
 EVALUATION_BATCH = 8192
@@ -56,12 +57,13 @@ class Trainer:
         self.optimizers = make_optimizers(model, config.optimizer, engine.dtype)
         self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
         self.saved_step = self.progress.step if resume else None
-        self.parallel_model = processes.wrap(model)
+        self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
         self.batches = Batches(
             corpus.train,
             config.model.context_length,
             config.training.batch_size,
             config.run.seed,
+            corpus.tokenizer.end_of_text,
             processes.rank,
             processes.world_size,
         )
@@ -94,10 +96,9 @@ class Trainer:
         for micro_step in range(accumulated):
             inputs, targets = map(self.engine.put, self.batches.batch(step * accumulated + micro_step))
             last = micro_step == accumulated - 1
-            with self.processes.averaging(self.parallel_model, last):
+            with self.processes.averaging(self.loss, last):
                 with self.engine.autocast():
-                    logits = self.parallel_model(inputs)
-                loss = cross_entropy(logits, targets) / accumulated
+                    loss = self.loss(inputs, targets) / accumulated
                 loss.backward()
             loss_sum += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip or math.inf)
@@ -163,7 +164,8 @@ class Trainer:
         """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""
         length, limit = self.config.model.context_length, self.config.training.evaluation_tokens
         batch_size = max(1, EVALUATION_BATCH // length)
-        windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size=batch_size)
+        end_of_text = self.corpus.tokenizer.end_of_text
+        windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size, end_of_text)
         mine = islice(windows, self.processes.rank, None, self.processes.world_size)
         with eager(), self.engine.autocast():
             part = evaluate(self.model, mine, self.corpus.tokenizer.token_bytes)
@@ -193,7 +195,7 @@ class Trainer:
     def sample(self) -> str:
         """A text by the model as it is now; the same random numbers at the same step."""
         tokenizer, config = self.corpus.tokenizer, self.config.sampling
-        prompt = tokenizer.encode(config.prompt).tolist() or [tokenizer.end_of_text]
+        prompt = tokenizer.encode_prompt(config.prompt, config.begin_document is True)
         was_training = self.model.training
         self.model.eval()
         with eager(), self.engine.autocast():

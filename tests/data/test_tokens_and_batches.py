@@ -18,6 +18,8 @@ from minigpt.errors import UserError
 from minigpt.tokenizers import build_tokenizer
 
 BYTE = build_tokenizer("byte", 257, [])
+NEVER = 10**6
+"""An end-of-text that a stream does not have."""
 
 
 def source(texts: list[str], validation: list[str] | None = None) -> Source:
@@ -42,8 +44,9 @@ def test_documents_are_separated_by_end_of_text_and_not_followed_by_it(tmp_path:
 
 def test_validation_begins_with_a_document_where_one_begins_near(tmp_path: Path) -> None:
     prepared = prepare_tokens(source([f"document {i}" for i in range(500)]), BYTE, 0.2, tmp_path)
+    assert prepared.validation[:][0] == BYTE.end_of_text
     assert BYTE.decode(prepared.validation[:].tolist()).startswith("document")
-    assert prepared.train[:][-1] == BYTE.end_of_text
+    assert prepared.train[:][-1] != BYTE.end_of_text
     share = len(prepared.validation) / (len(prepared.train) + len(prepared.validation))
     assert share == pytest.approx(0.2, abs=0.02)
 
@@ -120,7 +123,7 @@ def test_characters_of_the_validation_split_are_in_the_alphabet(tmp_path: Path) 
 
 
 def test_targets_are_the_next_tokens_and_an_epoch_sees_every_window_once() -> None:
-    batches = Batches(stream(1000), 10, 4, seed=1)
+    batches = Batches(stream(1000), 10, 4, 1, NEVER)
     seen: Counter[int] = Counter()
     for index in range(batches.batches_per_epoch):
         inputs, targets = batches.batch(index)
@@ -132,23 +135,45 @@ def test_targets_are_the_next_tokens_and_an_epoch_sees_every_window_once() -> No
 
 
 def test_batches_depend_on_seed_and_index_alone() -> None:
-    first, second = Batches(stream(1000), 10, 4, seed=1), Batches(stream(1000), 10, 4, seed=1)
+    first, second = Batches(stream(1000), 10, 4, 1, NEVER), Batches(stream(1000), 10, 4, 1, NEVER)
     first.batch(3)
     assert torch.equal(first.batch(57)[0], second.batch(57)[0])
-    assert not torch.equal(first.batch(57)[0], Batches(stream(1000), 10, 4, seed=2).batch(57)[0])
+    assert not torch.equal(first.batch(57)[0], Batches(stream(1000), 10, 4, 2, NEVER).batch(57)[0])
     assert not torch.equal(first.batch(0)[0], first.batch(first.batches_per_epoch)[0])
 
 
 def test_the_rows_of_two_processes_are_the_batch_of_one() -> None:
-    whole = Batches(stream(1000), 10, 4, seed=1).batch(5)[0]
-    parts = [Batches(stream(1000), 10, 4, seed=1, rank=rank, world_size=2).batch(5)[0] for rank in (0, 1)]
+    whole = Batches(stream(1000), 10, 4, 1, NEVER).batch(5)[0]
+    parts = [Batches(stream(1000), 10, 4, 1, NEVER, rank, world_size=2).batch(5)[0] for rank in (0, 1)]
     assert torch.equal(torch.cat(parts), whole)
 
 
 def test_a_short_text_still_gives_whole_batches() -> None:
-    inputs, targets = Batches(stream(15), 10, 8, seed=0).batch(0)
+    inputs, targets = Batches(stream(15), 10, 8, 0, NEVER).batch(0)
     assert inputs.shape == (8, 10)
     assert torch.equal(inputs + 1, targets)
+
+
+def documents(*lengths: int) -> TokenStream:
+    """End-of-text (0) and so many tokens, document after document; each token is its document's number."""
+    ids = [token for number, length in enumerate(lengths, 1) for token in [0, *[number] * length]]
+    return TokenStream([np.array(ids, np.uint16)])
+
+
+def test_training_windows_begin_with_a_document_where_one_begins_soon() -> None:
+    short = Batches(documents(*[7] * 200), 16, 8, 1, end_of_text=0)
+    assert all((short.batch(index)[0][:, 0] == 0).all() for index in range(short.batches_per_epoch))
+    long = Batches(documents(*[500] * 5), 16, 8, 1, end_of_text=0)
+    first = torch.cat([long.batch(index)[0] for index in range(long.batches_per_epoch)])
+    assert 0 < (first[:, 0] == 0).sum() <= 5
+    assert ((first == 0).sum(1) == (first[:, 0] == 0)).all()  # nowhere else
+
+
+def test_evaluation_windows_begin_with_a_document_where_one_begins() -> None:
+    windows = [inputs[0] for inputs, _ in evaluation_windows(documents(5, 5, 30, 5), 16, 1, end_of_text=0)]
+    scored = [int((targets != IGNORED).sum()) for _, targets in evaluation_windows(documents(5, 5, 30, 5), 16, 1, 0)]
+    assert [int(window[0]) for window in windows] == [0, 0, 3, 0]
+    assert scored == [12, 16, 15, 5]
 
 
 @pytest.mark.parametrize(
@@ -158,14 +183,15 @@ def test_a_text_too_short_or_a_batch_that_cannot_be_shared_is_an_error(
     n: int, batch: int, world: int, words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        Batches(stream(n), 10, batch, 0, 0, world)
+        Batches(stream(n), 10, batch, 0, NEVER, 0, world)
 
 
 @given(st.integers(2, 200), st.integers(1, 20), st.integers(1, 5), st.data())
 def test_every_token_but_the_first_is_scored_exactly_once(n: int, length: int, batch_size: int, data: Any) -> None:
     stride = data.draw(st.none() | st.integers(1, length))
     scored: Counter[int] = Counter()
-    for inputs, targets in evaluation_windows(stream(n), length, batch_size, stride):
+    end_of_text = data.draw(st.integers(0, n) | st.just(NEVER))
+    for inputs, targets in evaluation_windows(stream(n), length, batch_size, end_of_text, stride):
         assert len(inputs) <= batch_size
         scored.update(targets[targets != IGNORED].tolist())
         assert torch.equal(inputs[targets != IGNORED] + 1, targets[targets != IGNORED])
@@ -173,7 +199,7 @@ def test_every_token_but_the_first_is_scored_exactly_once(n: int, length: int, b
 
 
 def test_with_a_stride_every_token_has_a_long_past() -> None:
-    for number, (_, targets) in enumerate(evaluation_windows(stream(100), 20, 1, stride=5)):
+    for number, (_, targets) in enumerate(evaluation_windows(stream(100), 20, 1, NEVER, stride=5)):
         assert number == 0 or bool((targets[0, :15] == IGNORED).all())
 
 

@@ -77,6 +77,17 @@ def test_an_untrained_model_has_a_loss_of_ln_vocab_size(tie_embeddings: bool, d_
     assert loss.item() == pytest.approx(math.log(1000), rel=0.02)
 
 
+@pytest.mark.parametrize("n_kv_heads", [4, 2])
+def test_attention_begins_by_handing_on_the_mean_of_what_it_saw(n_kv_heads: int) -> None:
+    model = GPT(ModelConfig(**{**SHAPE, "n_kv_heads": n_kv_heads}))
+    model.initialise(seed=0)
+    attention = model.blocks[0].attention
+    assert n_kv_heads < 4 or torch.equal(attention.o_proj.weight, attention.v_proj.weight.T)
+    seen = torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(0))
+    handed_on = attention(seen, model.rotary(0, 1))
+    assert F.cosine_similarity(seen, handed_on, dim=-1) > 0.5
+
+
 def test_the_same_seed_draws_the_same_weights_and_another_seed_others() -> None:
     models = [GPT(ModelConfig(**SHAPE)) for _ in range(3)]
     for model, seed in zip(models, (5, 5, 6), strict=True):

@@ -49,7 +49,9 @@ def test_muon_follows_its_formula() -> None:
 
 
 def make_muon(parameters: list[torch.nn.Parameter]) -> Muon:
-    return Muon(parameters, 0.1, momentum=0.9, weight_decay=0.01, newton_schulz_steps=5, dtype=torch.float32)
+    return Muon(
+        [{"params": parameters, "lr": 0.1}], momentum=0.9, weight_decay=0.01, newton_schulz_steps=5, dtype=torch.float32
+    )
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
@@ -63,11 +65,22 @@ def test_every_parameter_is_in_exactly_one_group(name: str, tie_embeddings: bool
 
 def test_only_matrices_of_blocks_are_decayed() -> None:
     model = GPT(ModelConfig(vocab_size=20, d_model=16))
-    matrices, embeddings, vectors = split_parameters(model)
+    parts = split_parameters(model)
     optimizers = make_optimizers(model, OptimizerConfig(name="adamw", weight_decay=0.1), torch.float32)
     decayed = {id(p) for group in optimizers.groups if group["weight_decay"] for p in group["params"]}
-    assert decayed == {id(parameter) for parameter in matrices}
-    assert not decayed & {id(parameter) for parameter in [*embeddings, *vectors]}
+    assert decayed == {id(parameter) for parameter in parts["inner"] + parts["residual"]}
+    assert {parameter.ndim for parameter in parts["inner"] + parts["residual"]} == {2}
+
+
+def test_what_writes_into_the_residual_stream_learns_at_its_own_rate() -> None:
+    model = GPT(ModelConfig(vocab_size=20, d_model=16))
+    config = OptimizerConfig(learning_rate=0.02, residual_fraction=0.25)
+    rates = {
+        id(p): group["lr"] for group in make_optimizers(model, config, torch.float32).groups for p in group["params"]
+    }
+    for block in model.blocks:
+        assert rates[id(block.attention.o_proj.weight)] == rates[id(block.feed_forward.down_proj.weight)] == 0.005
+        assert rates[id(block.attention.q_proj.weight)] == rates[id(block.feed_forward.up_proj.weight)] == 0.02
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
