@@ -1,11 +1,19 @@
 """A tiny run that many tests look at, trained once."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from minigpt import cli
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+torch.set_num_threads(1)  # as the processes that some tests start: the same numbers, bit for bit
 
 TINY = [
     "data.n_stories=400",
@@ -27,18 +35,23 @@ TINY = [
 RECIPE = Path(__file__).parents[1] / "configs" / "stories.yaml"
 
 
-def minigpt(*arguments: object, cwd: Path, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "minigpt", *map(str, arguments)],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"},
-        check=False,
-    )
+def minigpt(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, in this process: importing torch anew each time would take minutes."""
+    words = list(map(str, arguments))
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        patch.setattr(sys, "argv", ["minigpt", *words])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        try:
+            cli.main()
+        except SystemExit as end:
+            return subprocess.CompletedProcess(words, int(end.code or 0), output.getvalue(), errors.getvalue())
+    raise AssertionError("the command line ends with an exit status")
 
 
 @pytest.fixture(scope="session")
