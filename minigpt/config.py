@@ -110,6 +110,9 @@ class ModelConfig(Section):
     """Biases in linear layers and LayerNorm."""
     tie_embeddings: bool = True
     """The token embedding is the output matrix as well (Press 2017)."""
+    scale_embeddings: bool = True
+    """Multiply token embeddings by sqrt(d_model) where they enter (Vaswani 2017), which keeps the words visible in the
+    residual stream while the output matrix, which may be the same numbers, stays small."""
     dropout: float = Field(0.0, ge=0, lt=1)
 
     @field_validator("n_kv_heads", "d_head", "d_ff", mode="before")
@@ -204,7 +207,7 @@ class SamplingConfig(Section):
     prompt: str = ""
     """Text to continue; the empty text begins a new document."""
     begin_document: Literal["auto", True, False] = "auto"
-    """Whether end-of-text goes before the prompt, as before every document; auto: where documents fit in the context."""
+    """Whether end-of-text goes before the prompt, as before a document; auto: where documents fit in the context."""
     max_new_tokens: int = Field(200, ge=1)
     temperature: float = Field(0.8, ge=0, le=100)
     """0 always takes the most probable token."""

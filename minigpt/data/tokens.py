@@ -93,7 +93,7 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
 
 
 def _validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> int:
-    """Where the validation part begins: with the end-of-text before a document, if one is within a tenth of its length."""
+    """Where the validation part begins: with the end-of-text before a document, if one is within a tenth of it."""
     cut = len(tokens) - max(1, round(len(tokens) * fraction))
     reach = min((len(tokens) - cut) // 10, 2**20)
     boundaries = np.flatnonzero(tokens[max(0, cut - reach) : cut + reach] == end_of_text) + max(0, cut - reach)

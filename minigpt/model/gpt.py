@@ -21,6 +21,7 @@ class GPT(nn.Module):
         assert config.vocab_size is not None
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.embedding_scale = math.sqrt(config.d_model) if config.scale_embeddings else 1.0
         self.position_embedding = None
         self.rotary = None
         if config.position == "learned":
@@ -43,7 +44,7 @@ class GPT(nn.Module):
         start = cache.length if cache else 0
         stop = start + token_ids.shape[1]
         assert stop <= self.config.context_length, "the text is longer than the context"
-        x = self.token_embedding(token_ids)  # B T D
+        x = self.token_embedding(token_ids) * self.embedding_scale  # B T D
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[start:stop]
         rotation = self.rotary(start, stop) if self.rotary is not None else None
@@ -63,7 +64,8 @@ class GPT(nn.Module):
         Matrices are normal with a standard deviation of 0.5/sqrt(inputs), but two: down_proj begins at zero (Zhang
         2019), and o_proj as the transpose of v_proj (after Trockman 2023, 'Mimetic Initialization'), so that attention
         begins by handing on which tokens it saw: copying is then learned many times sooner. Embeddings have a standard
-        deviation of 1/d_model: a tied output then gives the token that was just read a logit of about 1.
+        deviation of 1/d_model: a tied output then gives the token that was just read a logit of about 1. Positions
+        begin as large as the embeddings that they are added to.
         """
         generator = torch.Generator(self.token_embedding.weight.device).manual_seed(seed)
         for name, parameter in self.named_parameters():
@@ -71,7 +73,9 @@ class GPT(nn.Module):
                 nn.init.zeros_(parameter)
             elif "norm" in name:
                 nn.init.ones_(parameter)
-            elif "embedding" in name or name.startswith("lm_head"):
+            elif name.startswith("position_embedding"):
+                nn.init.normal_(parameter, std=self.embedding_scale / self.config.d_model, generator=generator)
+            elif name.startswith(("token_embedding", "lm_head")):
                 nn.init.normal_(parameter, std=1 / self.config.d_model, generator=generator)
             else:
                 nn.init.normal_(parameter, std=0.5 / math.sqrt(parameter.shape[1]), generator=generator)

@@ -14,7 +14,8 @@ from torch import Tensor
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised by Newton-Schulz iterations; for matrices only.
 
-    `groups` are dictionaries of `params` and their `lr`; `dtype` is that of the iterations; weights and momentum keep their own.
+    `groups` are dictionaries of `params` and their `lr`. `dtype` is that of the iterations; weights and momentum keep
+    their own.
     """
 
     def __init__(

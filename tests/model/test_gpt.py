@@ -110,7 +110,7 @@ def test_the_same_weights_give_the_same_logits_in_transformers(family: str) -> N
     """The default model is Qwen3, without QK-norm Llama; the classical setting is GPT-2."""
     import transformers
 
-    common = {"vocab_size": 50, "tie_word_embeddings": True, "attn_implementation": "eager"}
+    common = {"vocab_size": 50, "tie_word_embeddings": False, "attn_implementation": "eager"}
     if family == "gpt2":
         model = make(position="learned", norm="layernorm", feed_forward="gelu", qk_norm=False, bias=True)
         config = transformers.GPT2Config(n_positions=16, n_embd=32, n_layer=2, n_head=4, **common)
@@ -140,16 +140,18 @@ def as_llama(model: GPT) -> dict[str, torch.Tensor]:
         "feed_forward_norm": "post_attention_layernorm", "attention": "self_attn", "feed_forward": "mlp",
         "final_norm": "model.norm",
     }  # fmt: skip
-    return {
+    weights = {
         ".".join(names.get(part, part) for part in name.split(".")): tensor
         for name, tensor in model.state_dict().items()
     }
+    weights["model.embed_tokens.weight"] = weights["model.embed_tokens.weight"] * model.embedding_scale
+    return weights
 
 
 def as_gpt2(model: GPT) -> dict[str, torch.Tensor]:
     weights = model.state_dict()
     result = {
-        "transformer.wte.weight": weights["token_embedding.weight"],
+        "transformer.wte.weight": weights["token_embedding.weight"] * model.embedding_scale,
         "transformer.wpe.weight": weights["position_embedding.weight"],
         "lm_head.weight": weights["token_embedding.weight"],
     }
