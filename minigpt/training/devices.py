@@ -1,7 +1,7 @@
 """Everything that depends on the machine: device, precision, compilation. Nothing else in minigpt asks for it."""
 
+import threading
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -94,17 +94,30 @@ class Engine:
         return f"{name}, {self.precision}"
 
 
-def compile_blocks(blocks: nn.ModuleList, device: torch.device, warn: Callable[[str], None]) -> bool:
-    """Compile the blocks in place: one compilation, used by all of them. False, after one warning, where it fails."""
-    try:
-        torch.compile(_probe)(torch.ones(8, device=device))
-    except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warn(f"torch.compile does not work here, training goes on without it ({reason[:200]})")
-        return False
-    for block in blocks:
-        block.compile()
-    return True
+class Compiler:
+    """torch.compile, tried out in the background while other things are prepared: its first use takes ten seconds."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._error: Exception | None = None
+        self._trial = threading.Thread(target=self._try, args=(device,), daemon=True)
+        self._trial.start()
+
+    def compile_blocks(self, blocks: nn.ModuleList, warn: Callable[[str], None]) -> bool:
+        """Compile the blocks in place: one compilation, used by all of them. False, after one warning, if it fails."""
+        self._trial.join()
+        if self._error is not None:
+            reason = (str(self._error).strip() or type(self._error).__name__).splitlines()[0]
+            warn(f"torch.compile does not work here, training goes on without it ({reason[:200]})")
+            return False
+        for block in blocks:
+            block.compile()
+        return True
+
+    def _try(self, device: torch.device) -> None:
+        try:
+            torch.compile(_probe)(torch.ones(8, device=device))
+        except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
+            self._error = error
 
 
 def eager() -> AbstractContextManager[object]:
@@ -114,8 +127,3 @@ def eager() -> AbstractContextManager[object]:
 
 def _probe(x: Tensor) -> Tensor:
     return x.sin() + 1
-
-
-def ignore_compiler_chatter() -> None:
-    """Hide warnings of PyTorch's compiler that no user can act on."""
-    warnings.filterwarnings("ignore", module=r"torch\._(inductor|dynamo).*")

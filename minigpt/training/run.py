@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from minigpt.model.gpt import GPT
 from minigpt.recipes import load_recipe, save_recipe
 from minigpt.runs import RunFolder, open_folder
 from minigpt.tokenizers import Tokenizer, load_tokenizer
-from minigpt.training.devices import Engine, choose_device, choose_precision, compile_blocks
+from minigpt.training.devices import Compiler, Engine, choose_device, choose_precision
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.trainer import Corpus, Trainer
 
@@ -49,12 +50,14 @@ def resume(path: Path, changes: list[str]) -> tuple[RunFolder, Evaluation]:
 def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Evaluation:
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
+    compiler = Compiler(device) if _wants_compilation(config) else None
     corpus = _corpus(config, folder, processes, resume)
+    began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)
     model = GPT(config.model.model_copy(update={"vocab_size": corpus.tokenizer.vocab_size}))
     model.initialise(config.run.seed)
     model.to(device).train()
-    compiled = _wants_compilation(config) and compile_blocks(model.blocks, device, _say)
+    compiled = compiler is not None and compiler.compile_blocks(model.blocks, _say)
     config = config.model_copy(
         update={
             "run": config.run.model_copy(update={"precision": engine.precision, "compile": compiled}),
@@ -67,7 +70,7 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
         corpus.tokenizer.save(folder.tokenizer)
         _say(describe(config, folder, corpus, model, engine))
     trainer = Trainer(config, folder, corpus, model, engine, processes, resume)
-    return trainer.train()
+    return trainer.train(began)
 
 
 def _corpus(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Corpus:

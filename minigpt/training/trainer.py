@@ -69,9 +69,13 @@ class Trainer:
         )
         self.interruption = Interruption()
 
-    def train(self) -> Evaluation:
-        """Train to the end of the budget; returns the last evaluation. Raises `Interrupted` when told to stop."""
-        self.began = time.perf_counter() - self.progress.seconds
+    def train(self, began: float) -> Evaluation:
+        """Train to the end of the budget, on a clock (`time.perf_counter`) that stood at `began` when it started.
+
+        Returns the last evaluation. Raises `Interrupted` when told to stop.
+        """
+        self.began = began - self.progress.seconds
+        self.agree()
         every = self.config.training
         with self.interruption.watch(), self._outputs():
             while True:
