@@ -1,0 +1,37 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from minigpt.errors import UserError
+from minigpt.training import devices
+from minigpt.training.devices import Compiler, choose_device
+
+
+def test_without_a_working_compiler_there_is_one_warning_and_blocks_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_function: Any) -> Any:
+        raise RuntimeError("no C++ compiler\nsecond line")
+
+    monkeypatch.setattr(devices.torch, "compile", broken)
+    warnings: list[str] = []
+    blocks = nn.ModuleList([nn.Linear(2, 2)])
+    assert not Compiler(torch.device("cpu")).compile_blocks(blocks, warnings.append)
+    assert warnings == ["torch.compile does not work here, training goes on without it (no C++ compiler)"]
+    assert blocks[0]._compiled_call_impl is None
+
+
+def test_with_a_working_compiler_every_block_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.torch, "compile", lambda function, **_: function)
+    blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    assert Compiler(torch.device("cpu")).compile_blocks(blocks, pytest.fail)
+    assert all(block._compiled_call_impl is not None for block in blocks)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_device_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(UserError, match="run.device = cuda"):
+        choose_device("cuda")
+    assert choose_device("cpu") == torch.device("cpu")
