@@ -160,15 +160,23 @@ def config(
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
+    from minigpt.assessment import assess
     from minigpt.experiments.report import write_report
+    from minigpt.recipes import load_recipe
     from minigpt.runs import RunFolder
+    from minigpt.training.devices import choose_device
     from minigpt.training.metrics import read_metrics
 
-    write_report(RunFolder(path))
-    lines = read_metrics(RunFolder(path).metrics)
+    folder = RunFolder(path)
+    write_report(folder)
+    lines = read_metrics(folder.metrics)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")
     typer.echo(f"validation loss {loss:.4f} nats per token, {bits_per_byte:.4f} bits per byte")
+    config = load_recipe(folder.config)
+    if config.data.source == "stories":
+        figures = assess(path, None, None, "last", choose_device(config.run.device))
+        typer.echo(f"over the whole validation text {figures['loss']:.4f}, {figures['gap']:.1%} above the entropy")
     typer.echo(f"curves are in {path}/report.html; write more with: minigpt sample {path}")
 
 

@@ -11,7 +11,7 @@ from minigpt.config import Config, ModelConfig
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
 from minigpt.training.devices import Engine, choose_device, choose_precision, synchronise
-from minigpt.training.loss import TrainingLoss
+from minigpt.training.loss import CHUNK, CHUNK_TOKENS, TrainingLoss
 
 VOCABULARIES = {"byte": 257, "gpt2": 50257, "cl100k_base": 100277, "o200k_base": 200019}
 CHARACTERS = 100
@@ -108,13 +108,14 @@ def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, micro_t
     heads = shape.n_heads * shape.d_head
     kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
     scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if config.run.compile is not False else 0
-    logits = 10 * (shape.vocab_size or 0)
+    vocab_size = shape.vocab_size or 1
+    logits_at_once = vocab_size * min(micro_tokens, max(CHUNK // vocab_size, CHUNK_TOKENS))
     return {
         "weights": 4 * n_parameters,
         "gradients": 4 * n_parameters,
         "optimizer": (4 if config.optimizer.name == "muon" else 8) * n_parameters,
         "activations": micro_tokens * (kept_per_token + scores),
-        "logits": micro_tokens * logits,
+        "logits": 10 * logits_at_once,
     }
 
 

@@ -22,6 +22,13 @@ def test_a_run_is_a_folder_with_all_that_the_design_names(run: Path) -> None:
     assert {f"{last}/model.safetensors", f"{last}/training_state.pt", f"{last}/metadata.json"} <= names
 
 
+def test_a_run_ends_with_a_sample_how_good_it_is_and_where_to_look(run: Path) -> None:
+    done = minigpt("train", "--resume", run, cwd=run.parents[1])
+    figures = json.loads(minigpt("evaluate", run, "--checkpoint", "last", "--json", cwd=run.parents[1]).stdout)
+    assert f"over the whole validation text {figures['loss']:.4f}, {figures['gap']:.1%} above" in done.stdout
+    assert f"{run}/report.html" in done.stdout
+
+
 def test_training_lowers_the_loss(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [line["validation_loss"] for line in lines if "validation_loss" in line]

@@ -32,6 +32,6 @@ def test_with_a_working_compiler_every_block_is_compiled(monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_device_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(UserError, match="run.device = cuda"):
+    with pytest.raises(UserError, match=r"run\.device = cuda"):
         choose_device("cuda")
     assert choose_device("cpu") == torch.device("cpu")
