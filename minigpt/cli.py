@@ -75,7 +75,7 @@ def sample(
     min_p: Annotated[float | None, typer.Option()] = None,
     repetition_penalty: Annotated[float | None, typer.Option()] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End a text before this; may be given several times.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed writes the same text.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="The same seed writes the same text.")] = None,
     checkpoint: CheckpointOption = "best",
     device: DeviceOption = "auto",
     interactive: Annotated[

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+DEVICES = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"type": ["integer", "null"]})]
 
 
@@ -40,7 +41,7 @@ class RunConfig(Section):
     """Folder of the run."""
     seed: int = Field(1337, ge=0, lt=2**63)
     """Seed of every random generator of the run (initialisation, batches, dropout, sampling)."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field("auto", pattern=DEVICES)
     """auto takes CUDA, then Apple's MPS, then the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the matrix products; weights stay float32. auto measures which is faster here."""

@@ -1,6 +1,7 @@
 """Bad input gets one `error:` line that names what is wrong, and exit status 2."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,16 @@ COMMANDS: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "bad top-p": (lambda run: ["sample", run, "--top-p", "0"], ["--top-p"]),
     "missing prompt file": (lambda run: ["sample", run, "--prompt-file", "none.txt"], ["none.txt", "cannot be read"]),
     "no such device": (lambda run: ["sample", run, "--device", "cuda:9"], ["run.device = cuda", "CUDA"]),
+    "unknown device": (lambda run: ["sample", run, "--device", "tpu"], ["run.device = tpu", "cuda:N"]),
+    "seed too large": (lambda run: ["sample", run, "--seed", 2**64], ["--seed", str(2**63 - 1)]),
+    "run in the place of a file": (
+        lambda run: ["train", RECIPE, *TINY, f"run.directory={run / 'config.yaml'}"],
+        ["config.yaml", "run.directory"],
+    ),
+    "data in the place of a file": (
+        lambda run: ["train", RECIPE, *TINY, "run.name=y", f"data.directory={run / 'config.yaml'}"],
+        ["config.yaml", "data.directory"],
+    ),
     "missing evaluation text": (lambda run: ["evaluate", run, "--text", "none.txt"], ["none.txt", "cannot be read"]),
     "stride too long": (lambda run: ["evaluate", run, "--stride", "99"], ["--stride 99", "32"]),
     "resume changes the model": (lambda run: ["train", "--resume", run, "model.n_layers=3"], ["model cannot change"]),
@@ -119,6 +130,16 @@ def test_text_that_is_not_utf8_is_named_with_file_and_byte(run: Path) -> None:
     done = minigpt("evaluate", run, "--text", path, cwd=run.parents[1])
     assert done.returncode == 2
     assert f"{path}: not UTF-8 at byte 20" in done.stderr
+
+
+def test_a_damaged_metrics_file_is_named_with_its_line(run: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run, damaged)
+    lines = (damaged / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (damaged / "metrics.jsonl").write_text("".join([lines[0], "{" * (len(lines[1]) - 1) + "\n", *lines[2:]]))
+    done = minigpt("train", "--resume", damaged, cwd=run.parents[1])
+    assert done.returncode == 2
+    assert "metrics.jsonl, line 2: not JSON" in done.stderr
 
 
 def test_a_config_error_is_found_before_torch_is_imported(run: Path) -> None:

@@ -73,7 +73,7 @@ def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Pat
         return load_tokenizer(path)
     splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
     tokenizer = build_tokenizer(kind, vocab_size, (piece.text for split in splits for piece in source.pieces(split)))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     tokenizer.save(path)
     return tokenizer
 
@@ -102,7 +102,7 @@ def _validation_start(tokens: TokenStream, fraction: float, end_of_text: int) ->
 
 def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> None:
     """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder.parent)
     for leftover in folder.parent.glob(f".partial-{folder.name}-*"):
         if not _alive(int(leftover.name.rsplit("-", 1)[1])):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -208,6 +208,15 @@ def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
         for piece in pieces:
             yield piece
             bar.update(len(piece.text))
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be made a folder ({error.strerror}); name another place with data.directory"
+        ) from None
 
 
 def _alive(pid: int) -> bool:

@@ -1,5 +1,6 @@
 """Everything that depends on the machine: device, precision, compilation. Nothing else in minigpt asks for it."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from minigpt.config import DEVICES
 from minigpt.errors import UserError
 
 Precision = Literal["float32", "bfloat16"]
@@ -19,6 +21,8 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """The device that `run.device` names; auto takes CUDA, then MPS, then the CPU. UserError where it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(DEVICES, name):
+        raise UserError(f"run.device = {name}: must be auto, cpu, mps, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():

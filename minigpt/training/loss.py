@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.model.gpt import GPT
@@ -70,4 +69,5 @@ def softmax_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the nats of `targets` (N) under `logits` (N V), and its gradient by the logits, in their dtype."""
     log_probabilities = logits.float().log_softmax(-1)
     nats = -log_probabilities.gather(1, targets[:, None]).sum()
-    return nats, (log_probabilities.exp() - F.one_hot(targets, logits.shape[1])).to(logits.dtype)
+    is_target = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
+    return nats, (log_probabilities.exp() - is_target.float()).to(logits.dtype)

@@ -6,6 +6,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from minigpt.errors import UserError
+
 Metrics = dict[str, Any]
 
 
@@ -31,11 +33,20 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[Metrics]:
-    """The lines of a metrics file; one that is being written to may end in half a line, which is left out."""
+    """The lines of a metrics file; one that is being written to may end in half a line, which is left out.
+
+    UserError with the line where one is damaged.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last line end is not a whole line
+    metrics: list[Metrics] = []
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last line end is not a whole line
+        try:
+            metrics.append(json.loads(line))
+        except ValueError:
+            raise UserError(f"{path}, line {number}: not JSON; delete the line to draw the report without it") from None
+    return metrics
 
 
 class ProgressBar:

@@ -65,7 +65,6 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
         }
     )
     if processes.first:
-        folder.path.mkdir(parents=True, exist_ok=True)
         save_recipe(config, folder.config)
         corpus.tokenizer.save(folder.tokenizer)
         _say(describe(config, folder, corpus, model, engine))
@@ -118,7 +117,14 @@ def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
 
 
 def _clear(folder: RunFolder, overwrite: bool) -> None:
-    if not folder.path.exists() or not any(folder.path.iterdir()):
+    """Make room for a new run, or say what stands in its way."""
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder.path}: cannot be made a folder ({error.strerror}); choose another run.directory"
+        ) from None
+    if not any(folder.path.iterdir()):
         return
     if not overwrite:
         raise UserError(
@@ -128,6 +134,7 @@ def _clear(folder: RunFolder, overwrite: bool) -> None:
     if not folder.config.exists():
         raise UserError(f"{folder.path}: is not a run folder, so --overwrite will not delete it; choose another name")
     shutil.rmtree(folder.path)
+    folder.path.mkdir()
 
 
 def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engine: Engine) -> str:
