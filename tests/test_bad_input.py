@@ -19,7 +19,7 @@ CHANGES = {
     "model.n_layers=1.5": ["model.n_layers", "1.5"],
     "model.n_layers=true": ["model.n_layers", "true"],
     "model.d_model=255": ["255", "divisible", "n_heads"],
-    "model.n_kv_heads=5": ["divisible by n_kv_heads (5)"],
+    "model.n_kv_heads=5": ["n_heads (2)", "divisible by n_kv_heads (5)"],
     "model.d_head=5": ["d_head (5)", "even"],
     "model.dropout=1.0": ["model.dropout = 1.0", "less than 1"],
     "model.position=rotary": ["model.position", "'rope' or 'learned'"],

@@ -69,6 +69,7 @@ def test_only_matrices_of_blocks_are_decayed() -> None:
     optimizers = make_optimizers(model, OptimizerConfig(name="adamw", weight_decay=0.1), torch.float32)
     decayed = {id(p) for group in optimizers.groups if group["weight_decay"] for p in group["params"]}
     assert decayed == {id(parameter) for parameter in parts["inner"] + parts["residual"]}
+    assert not decayed & {id(parameter) for parameter in parts["embeddings"] + parts["vectors"]}
     assert {parameter.ndim for parameter in parts["inner"] + parts["residual"]} == {2}
 
 
