@@ -46,7 +46,8 @@ def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, d
         "perplexity": result.perplexity,
         "bits_per_byte": result.bits_per_byte,
     }
-    if text is None and run.config.data.source == "stories":
+    begins_whole = int(tokens[:1][0]) == run.tokenizer.end_of_text
+    if text is None and run.config.data.source == "stories" and begins_whole:
         entropy = stories_entropy(tokens, run.tokenizer)
         figures |= {"entropy": entropy, "gap": result.loss / entropy - 1}
     return figures

@@ -39,6 +39,8 @@ def train(
     """Train a model by a recipe (YAML), or go on with a run."""
     words = recipe or []
     if resume is not None:
+        if overwrite:
+            raise UserError("command line: --resume goes on with a run and --overwrite replaces it; give one of them")
         if words and "=" not in words[0]:
             raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
         from minigpt.training import run
@@ -95,6 +97,10 @@ def sample(
         "min_p": min_p,
         "repetition_penalty": repetition_penalty,
     }
+    if interactive and as_json:
+        raise UserError("command line: give --interactive or --json, not both")
+    if stop and not all(stop):
+        raise UserError("command line: --stop must not be empty")
     sampler = Sampler(run, checkpoint, device, {key: value for key, value in changes.items() if value is not None})
     request = Request(sampler.read_prompt(prompt, prompt_file), n_samples, seed, tuple(stop or ()))
     if interactive:
@@ -176,7 +182,8 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     config = load_recipe(folder.config)
     if config.data.source == "stories":
         figures = assess(path, None, None, "last", choose_device(config.run.device))
-        typer.echo(f"over the whole validation text {figures['loss']:.4f}, {figures['gap']:.1%} above the entropy")
+        gap = f", {figures['gap']:.1%} above the entropy" if "gap" in figures else ""
+        typer.echo(f"over the whole validation text {figures['loss']:.4f}{gap}")
     typer.echo(f"curves are in {path}/report.html; write more with: minigpt sample {path}")
 
 
@@ -193,6 +200,8 @@ def main() -> None:
         status = 130
     except BrokenPipeError:
         status = 0
+    except OSError as error:
+        status = _fail(f"{error.filename or 'files'}: {error.strerror or error}; mend that, and run the command again")
     except Exception as error:
         if type(error).__name__ != "Interrupted":
             raise

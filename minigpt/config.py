@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-DEVICES = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
+Place = Annotated[str, Field(pattern=r"^[^\x00]+$")]
 Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"type": ["integer", "null"]})]
 
 
@@ -37,7 +38,7 @@ class RunConfig(Section):
 
     name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; its folder is `runs/NAME` unless `directory` says otherwise."""
-    directory: str | None = None
+    directory: Place | None = None
     """Folder of the run."""
     seed: int = Field(1337, ge=0, lt=2**63)
     """Seed of every random generator of the run (initialisation, batches, dropout, sampling)."""
@@ -52,7 +53,7 @@ class RunConfig(Section):
 class DataConfig(Section):
     """Where the text comes from."""
 
-    source: str = Field("stories", min_length=1)
+    source: Place = "stories"
     """stories | python | a file, folder or glob (.txt, .jsonl, .parquet) | hf:OWNER/NAME | an https: address."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of the text behind an https: source."""
@@ -60,13 +61,13 @@ class DataConfig(Section):
     """Configuration name of a hub data set."""
     text_column: str = Field("text", min_length=1)
     """Column (Parquet, hub) or key (JSONL) that holds the text."""
-    max_documents: int | None = Field(None, ge=1)
+    max_documents: int | None = Field(None, ge=1, le=10**12)
     """Take only so many documents from the source."""
     n_stories: int = Field(60_000, ge=100, le=100_000_000)
     """Documents that the built-in corpus has."""
     stories_seed: int = Field(0, ge=0)
     """Seed of the built-in corpus, apart from `run.seed`, so that runs with several seeds share one corpus."""
-    directory: str = "data"
+    directory: Place = "data"
     """Folder for downloads and prepared tokens."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     """Share of the text, at its end, that is validated on; not used where the data set has a validation split."""
@@ -171,7 +172,7 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate over a run: warm-up, constant, cool-down (Hu 2024)."""
 
-    warmup_steps: int = Field(20, ge=0)
+    warmup_steps: int = Field(20, ge=0, le=10**12)
     cooldown_fraction: Fraction = 0.5
     """Last share of the run in which the learning rate falls."""
     cooldown_shape: Literal["linear", "cosine"] = "linear"
@@ -182,19 +183,19 @@ class ScheduleConfig(Section):
 class TrainingConfig(Section):
     """How long, how much at once, how often."""
 
-    batch_size: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1, le=10**6)
     """Sequences per micro-batch, over all processes."""
-    gradient_accumulation_steps: int = Field(1, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1, le=10**6)
     """Micro-batches per step."""
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(None, ge=1, le=10**12)
     """Stop after so many steps: the reproducible way."""
-    max_minutes: float | None = Field(None, gt=0)
+    max_minutes: float | None = Field(None, gt=0, le=10**7)
     """Stop after so much training time, compiling and evaluating included; the schedule follows the clock."""
-    evaluate_every: int = Field(250, ge=1)
+    evaluate_every: int = Field(250, ge=1, le=10**12)
     """Steps between evaluations (each with a checkpoint and a sample)."""
-    evaluation_tokens: int = Field(32_768, ge=1)
+    evaluation_tokens: int = Field(32_768, ge=1, le=10**12)
     """Evaluate on so many tokens of the validation text, always the same ones."""
-    checkpoint_every: int = Field(250, ge=1)
+    checkpoint_every: int = Field(250, ge=1, le=10**12)
     """Steps between checkpoints."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many evaluations without a new best loss."""
@@ -209,7 +210,7 @@ class SamplingConfig(Section):
     """Text to continue; the empty text begins a new document."""
     begin_document: Literal["auto", True, False] = "auto"
     """Whether end-of-text goes before the prompt, as before a document; auto: where documents fit in the context."""
-    max_new_tokens: int = Field(200, ge=1)
+    max_new_tokens: int = Field(200, ge=1, le=10**12)
     temperature: float = Field(0.8, ge=0, le=100)
     """0 always takes the most probable token."""
     top_k: int | None = Field(None, ge=1)

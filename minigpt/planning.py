@@ -10,10 +10,21 @@ import torch
 from minigpt.config import Config, ModelConfig
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
+from minigpt.tokenizers import check_kind
 from minigpt.training.devices import Engine, choose_device, choose_precision, synchronise
-from minigpt.training.loss import CHUNK, CHUNK_TOKENS, TrainingLoss
+from minigpt.training.loss import TrainingLoss
+from minigpt.training.memory import check_memory, memory_by_use
 
-VOCABULARIES = {"byte": 257, "gpt2": 50257, "cl100k_base": 100277, "o200k_base": 200019}
+VOCABULARIES = {
+    "byte": 257,
+    "gpt2": 50_257,
+    "r50k_base": 50_257,
+    "p50k_base": 50_281,
+    "p50k_edit": 50_284,
+    "cl100k_base": 100_277,
+    "o200k_base": 200_019,
+    "o200k_harmony": 201_088,
+}
 CHARACTERS = 100
 """An alphabet's usual size; the real one is known when the text was read."""
 MEASURED_TOKENS = 2048
@@ -58,17 +69,18 @@ class Plan:
 def plan(config: Config) -> Plan:
     """Work out and measure the costs of a recipe; takes a few seconds."""
     kind = config.tokenizer.kind
+    check_kind(kind)
     vocab_size = VOCABULARIES.get(kind, CHARACTERS if kind == "character" else config.tokenizer.vocab_size)
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
+    device = choose_device(config.run.device)
+    check_memory(config, shape, device)
     model = GPT(shape)
     model.initialise(config.run.seed)
     parameters = parameters_by_part(model)
     training = config.training
-    micro_tokens = training.batch_size * shape.context_length
-    step_tokens = micro_tokens * training.gradient_accumulation_steps
-    device = choose_device(config.run.device)
+    step_tokens = training.batch_size * shape.context_length * training.gradient_accumulation_steps
     engine = Engine(device, choose_precision(config.run.precision, device))
-    memory = memory_by_use(config, shape, sum(parameters.values()), micro_tokens)
+    memory = memory_by_use(config, shape, sum(parameters.values()))
     seconds_per_step = measure_step(config, model.to(device), engine, step_tokens)
     limits = [training.max_steps or float("inf"), 60 * (training.max_minutes or float("inf")) / seconds_per_step]
     steps = max(1, int(min(limits)))
@@ -101,22 +113,6 @@ def training_flops(shape: ModelConfig, model: GPT) -> int:
     weights = sum(p.numel() for name, p in model.named_parameters() if "blocks." in name and p.ndim == 2)
     weights += shape.d_model * (shape.vocab_size or 0)
     return 6 * weights + 12 * shape.n_layers * shape.n_heads * shape.d_head * shape.context_length
-
-
-def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, micro_tokens: int) -> dict[str, int]:
-    """Bytes for weights, gradients, optimizer and what a micro-batch's forward pass keeps for the backward one."""
-    heads = shape.n_heads * shape.d_head
-    kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
-    scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if config.run.compile is not False else 0
-    vocab_size = shape.vocab_size or 1
-    logits_at_once = vocab_size * min(micro_tokens, max(CHUNK // vocab_size, CHUNK_TOKENS))
-    return {
-        "weights": 4 * n_parameters,
-        "gradients": 4 * n_parameters,
-        "optimizer": (4 if config.optimizer.name == "muon" else 8) * n_parameters,
-        "activations": micro_tokens * (kept_per_token + scores),
-        "logits": 10 * logits_at_once,
-    }
 
 
 def measure_step(config: Config, model: GPT, engine: Engine, step_tokens: int) -> float:

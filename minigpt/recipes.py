@@ -41,6 +41,15 @@ def json_schema() -> str:
     return json.dumps(Config.model_json_schema(), indent=1) + "\n"
 
 
+def parse_yaml(text: str) -> Any:
+    """The value that a YAML text holds; yaml.YAMLError where it holds none."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML's own, where a text looks like a date or a number and is none, or is nested too deeply
+        raise yaml.YAMLError(f"a value that cannot be read: {error}") from None
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which a key that is given twice is an error and not a silent choice of the last."""
 
@@ -58,7 +67,7 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> Tree:
     """The mapping that a YAML file holds (an empty file holds an empty one)."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         siblings = [str(path.with_name(other.name)) for other in path.parent.glob("*.yaml")]
         raise UserError(f"{path}: no such recipe{nearest(str(path), siblings)}") from None
@@ -85,9 +94,11 @@ def apply_change(tree: Tree, change: str) -> None:
     if not (equals and dot and section and name):
         raise UserError(f"command line: '{change}' is not a change; write section.key=value, such as model.n_layers=6")
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        value = parse_yaml(text)
     except yaml.YAMLError:
         value = text  # such as a prompt with a colon or a bracket
+    if isinstance(value, dict):
+        value = text  # no key holds a mapping: this is a prompt such as `Juliet:`, or an address
     values = tree.setdefault(section, {})
     if isinstance(values, dict):
         values[name] = value
@@ -98,7 +109,7 @@ def describe(error: ValidationError, path: Path, changes: Iterable[str] = ()) ->
     first, *others = error.errors()
     key = ".".join(str(part) for part in first["loc"][:2])
     value = first["input"]
-    shown = f" = {_short(value)}" if key and value is not None and not isinstance(value, dict | Section) else ""
+    shown = f" = {_short(value)}" if first["loc"][1:] and not isinstance(value, dict | Section) else ""
     if any(change.startswith((f"{key}.", f"{key}=")) for change in changes) and first["loc"][1:]:
         place = "command line"
     else:
@@ -130,5 +141,8 @@ def _valid_names(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # a value that contains itself
+        text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

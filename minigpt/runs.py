@@ -1,10 +1,11 @@
 """A run is a folder: what is where in it, and how a trained model is taken out of it."""
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import NonNegativeInt, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -55,8 +56,8 @@ class RunFolder:
 class Index:
     """Steps of the last and of the best checkpoint (best: None before the first evaluation)."""
 
-    last: int
-    best: int | None
+    last: NonNegativeInt
+    best: NonNegativeInt | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def open_folder(path: Path) -> RunFolder:
     """The run folder at `path`; UserError where there is none."""
     folder = RunFolder(path)
     if not folder.config.is_file():
-        runs = [str(config.parent) for config in path.parent.glob("*/config.yaml")]
+        runs = [str(config.parent) for config in path.parent.glob("*/config.yaml") if config.is_file()]
         hint = nearest(str(path), runs) or "; name the folder that `minigpt train` made, such as runs/stories"
         raise UserError(f"{path}: not a run folder (it has no config.yaml){hint}")
     return folder
@@ -82,25 +83,33 @@ def open_folder(path: Path) -> RunFolder:
 
 def read_index(folder: RunFolder) -> Index:
     """The run's checkpoint index; UserError where it is missing or damaged."""
+    steps = kept_steps(folder)
+    if not steps:
+        raise UserError(f"{folder.path}: has no checkpoint yet; train it first")
     try:
-        content = json.loads(folder.index.read_text(encoding="utf-8"))
-        return Index(int(content["last"]), None if content["best"] is None else int(content["best"]))
-    except FileNotFoundError:
-        raise UserError(f"{folder.path}: has no checkpoint yet; train it first") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder.index}: damaged; delete it to start the run anew, or restore it") from None
+        return TypeAdapter(Index).validate_json(folder.index.read_bytes(), strict=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "damaged"
+        right = f'{{"last": {steps[-1]}, "best": null}}'
+        raise UserError(f"{folder.index}: {reason}; restore it, or write {right} into it") from None
+
+
+def kept_steps(folder: RunFolder) -> list[int]:
+    """Steps of the checkpoints that are in the folder, in order."""
+    names = (path.name for path in folder.index.parent.glob("step-*"))
+    return sorted(int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name))
 
 
 def checkpoint_step(folder: RunFolder, which: str) -> int:
     """The step that `last`, `best` or a number names; UserError where there is no such checkpoint."""
-    index = read_index(folder)
     if which in ("last", "best"):
+        index = read_index(folder)
         return index.best if which == "best" and index.best is not None else index.last
-    steps = sorted(int(path.name[5:]) for path in folder.index.parent.glob("step-*"))
-    if not which.isdecimal() or int(which) not in steps:
-        there = ", ".join(map(str, steps))
+    steps = {str(step): step for step in kept_steps(folder)}
+    if which not in steps:
+        there = ", ".join(steps) or "none yet"
         raise UserError(f"{folder.path}: --checkpoint {which}: must be best, last or a step that was kept ({there})")
-    return int(which)
+    return steps[which]
 
 
 def load_run(path: Path, which: str = "best", device: torch.device | None = None) -> Run:
@@ -124,5 +133,8 @@ def load_weights(model: GPT, path: Path) -> None:
             weights["lm_head.weight"] = weights["token_embedding.weight"]
         model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not this run's weights ({reason}); choose another with --checkpoint") from None
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{path}: not this run's weights ({reason}); restore the file, or take another checkpoint: "
+            "with --checkpoint, or to resume by its step in index.json"
+        ) from None

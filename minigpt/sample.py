@@ -46,20 +46,18 @@ class Sampler:
             try:
                 return file.read_text(encoding="utf-8")
             except OSError as error:
-                raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+                raise UserError(f"{file}: cannot be read ({error.strerror}); name a text file") from None
             except UnicodeDecodeError as error:
-                raise UserError(f"{file}: not UTF-8 at byte {error.start}") from None
+                raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert the file to UTF-8") from None
         if prompt == "-":
             try:
                 return sys.stdin.buffer.read().decode()
             except UnicodeDecodeError as error:
-                raise UserError(f"standard input: not UTF-8 at byte {error.start}") from None
+                raise UserError(f"standard input: not UTF-8 at byte {error.start}; give UTF-8 text") from None
         return self.sampling.prompt if prompt is None else prompt
 
     def texts(self, request: Request, write: bool) -> list[str]:
         """Continue the prompt; with `write`, the first text is written to standard output as it comes."""
-        if not all(request.stops):
-            raise UserError("command line: --stop must not be empty")
         tokenizer = self.run.tokenizer
         prompt = tokenizer.encode_prompt(request.prompt, self.sampling.begin_document is True)
         streams = [TextStream(request.stops) for _ in range(request.n_samples)]
@@ -104,7 +102,10 @@ class Sampler:
         print(hint, file=sys.stderr)  # noqa: T201
         while True:
             print("> ", end="", file=sys.stderr, flush=True)  # noqa: T201
-            line = sys.stdin.readline()
+            try:
+                line = sys.stdin.readline()
+            except UnicodeDecodeError:
+                raise UserError("standard input: not UTF-8; give UTF-8 text") from None
             if not line:
                 return
             try:

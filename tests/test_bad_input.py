@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import RECIPE, TINY, minigpt
 
 from minigpt.errors import UserError
@@ -42,6 +43,13 @@ CHANGES = {
     "tokenizer.vocab_size=10": ["tokenizer.vocab_size = 10", "257"],
     "sampling.top_p=2": ["sampling.top_p = 2"],
     "sampling.temperature=hot": ["sampling.temperature", "hot"],
+    "training.max_steps=2024-13-45": ["training.max_steps", "2024-13-45", "integer"],
+    "training.max_steps=!!int x": ["training.max_steps", "!!int x", "integer"],
+    "training.max_steps=[[" + "[" * 3000: ["training.max_steps", "[[[", "integer"],
+    "training.max_minutes=1e308": ["training.max_minutes", "1e308", "less than or equal to"],
+    "run.device=cuda:١": ["run.device", "cuda:١"],
+    'run.directory="a\\0b"': ["run.directory"],
+    "data.source=": ["data.source = null", "string"],
     "justtext": ["'justtext'", "section.key=value"],
 }
 
@@ -63,6 +71,9 @@ FILES = {
     "model: 3": ["model", "section"],
     "model: {n_layers: 2, n_layers: 3}": ["'n_layers' is given twice"],
     "\tmodel: x": ["not valid YAML"],
+    "a: &a [*a]": ["unknown key", "model"],
+    "a: " + "[" * 3000: ["not valid YAML"],
+    "run: {seed: 2024-13-45}": ["not valid YAML"],
 }
 
 
@@ -107,6 +118,25 @@ COMMANDS: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
         ["config.yaml", "data.directory"],
     ),
     "missing evaluation text": (lambda run: ["evaluate", run, "--text", "none.txt"], ["none.txt", "cannot be read"]),
+    "unknown tokenizer": (lambda run: ["config", RECIPE, "tokenizer.kind=bep"], ["tokenizer.kind", "'bpe'"]),
+    "absurd size": (
+        lambda run: ["config", RECIPE, "model.d_model=65536", "model.n_layers=99"],
+        ["GB", "lower model.d_model"],
+    ),
+    "checkpoint not as it is written": (lambda run: ["sample", run, "--checkpoint", "012"], ["--checkpoint 012"]),
+    "checkpoint in other digits": (lambda run: ["sample", run, "--checkpoint", "١٢"], ["--checkpoint ١٢"]),
+    "empty stop": (lambda run: ["sample", run, "--interactive", "--stop", ""], ["--stop"]),
+    "interactive and JSON": (lambda run: ["sample", run, "--interactive", "--json"], ["--interactive or --json"]),
+    "resume and overwrite": (lambda run: ["train", "--resume", run, "--overwrite"], ["--overwrite"]),
+    "no such home": (lambda run: ["train", RECIPE, *TINY, "run.name=z", "data.source=~no-such-user/x"], ["without ~"]),
+    "not an address": (
+        lambda run: ["train", RECIPE, *TINY, "run.name=z", "data.source=https://[::1"],
+        ["data.source = https://[::1", "cannot be fetched"],
+    ),
+    "other folder": (
+        lambda run: ["train", RECIPE, *TINY, f"run.directory={run.parents[1]}", "--overwrite"],
+        ["holds other things than a run"],
+    ),
     "stride too long": (lambda run: ["evaluate", run, "--stride", "99"], ["--stride 99", "32"]),
     "resume changes the model": (lambda run: ["train", "--resume", run, "model.n_layers=3"], ["model cannot change"]),
     "resume with a recipe": (lambda run: ["train", RECIPE, "--resume", run], ["--resume"]),
@@ -124,6 +154,87 @@ def test_a_wrong_command_gets_one_error_line_and_status_2(name: str, run: Path) 
         assert part in lines[0]
 
 
+def damage_state(run: Path, **progress: object) -> None:
+    path = run / "checkpoints" / "step-00000012" / "training_state.pt"
+    state = torch.load(path, weights_only=True)
+    state["progress"] |= progress
+    torch.save(state, path)
+
+
+def put_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+INDEX, STATE = Path("checkpoints/index.json"), Path("checkpoints/step-00000012/training_state.pt")
+DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "metrics not text": (lambda run: (run / "metrics.jsonl").write_bytes(b"\xff" * 9999 + b"\n"), ["line 1"]),
+    "metrics a folder": (lambda run: put_folder(run / "metrics.jsonl"), ["metrics.jsonl: Is a directory"]),
+    "step a word": (lambda run: damage_state(run, step="x"), [str(STATE), "damaged; restore it"]),
+    "step below zero": (lambda run: damage_state(run, step=-1), [str(STATE), "damaged; restore it"]),
+    "no tokens": (lambda run: damage_state(run, tokens=None), [str(STATE), "damaged; restore it"]),
+    "state not torch's": (lambda run: (run / STATE).write_bytes(b"\x80"), [str(STATE), "damaged; restore it"]),
+    "state away": (lambda run: (run / STATE).unlink(), [str(STATE), "No such file", "restore it"]),
+    "index empty": (lambda run: (run / INDEX).write_text(""), ['damaged; restore it, or write {"last": 12']),
+    "index endless": (lambda run: (run / INDEX).write_text('{"last": 1e999, "best": null}'), ["damaged"]),
+    "index too deep": (lambda run: (run / INDEX).write_text("[" * 100_000), ["damaged"]),
+    "index a folder": (lambda run: put_folder(run / INDEX), ["Is a directory; restore it"]),
+    "checkpoints away": (lambda run: shutil.rmtree(run / "checkpoints"), ["has no checkpoint yet"]),
+    "weights short": (
+        lambda run: (run / STATE).with_name("model.safetensors").write_bytes(b"x"),
+        ["model.safetensors: not this run's weights", "--checkpoint"],
+    ),
+    "tokenizer away": (lambda run: (run / "tokenizer.json").unlink(), ["tokenizer.json", "No such file"]),
+    "config a folder": (lambda run: put_folder(run / "config.yaml"), ["not a run folder"]),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_run_is_not_resumed_and_loses_nothing(name: str, run: Path, tmp_path: Path) -> None:
+    damage, expected = DAMAGES[name]
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run, damaged)
+    damage(damaged)
+    before = {path: path.read_bytes() for path in damaged.rglob("*") if path.is_file()}
+    done = minigpt("train", "--resume", damaged, "training.max_steps=15", cwd=run.parents[1])
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2
+    for part in expected:
+        assert part in error
+    after = {path: path.read_bytes() for path in damaged.rglob("*") if path.is_file()}
+    assert {path: before[path] for path in before if path.name != "config.yaml"} == {
+        path: after[path] for path in after if path.name != "config.yaml"
+    }
+
+
+def test_a_run_whose_metrics_are_away_goes_on_with_a_warning(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join(lines[:3]) + lines[3][:-9])
+    done = minigpt("train", "--resume", copy, "training.max_steps=15", cwd=run.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert "metrics.jsonl: does not go up to the last checkpoint" in done.stderr
+    steps = [json.loads(line)["step"] for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(line)["step"] for line in lines[:3]] + [12, 13, 14, 15, 15]
+
+
+def test_what_cannot_be_trained_leaves_the_old_run_and_no_new_folder(run: Path, tmp_path: Path) -> None:
+    for change in ("data.validation_fraction=1e-300", "model.vocab_size=5", "model.d_model=65536"):
+        done = minigpt("train", RECIPE, *TINY, "run.name=tiny", "--overwrite", change, cwd=run.parents[1])
+        assert done.returncode == 2, done.stderr
+        assert change.split("=")[0].partition(".")[2] in done.stderr
+        assert (run / "metrics.jsonl").exists()
+        minigpt("train", RECIPE, *TINY, "run.name=nothing", change, cwd=run.parents[1])
+        assert not (run.parent / "nothing").exists()
+
+
+def test_stories_without_a_known_beginning_are_evaluated_without_their_entropy(run: Path) -> None:
+    done = minigpt("train", RECIPE, *TINY, "run.name=one", "data.max_documents=1", cwd=run.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert "above the entropy" not in done.stdout
+
+
 def test_text_that_is_not_utf8_is_named_with_file_and_byte(run: Path) -> None:
     path = run.parents[1] / "broken.txt"
     path.write_bytes("é".encode() * 10 + b"\xff")
@@ -139,7 +250,7 @@ def test_a_damaged_metrics_file_is_named_with_its_line(run: Path, tmp_path: Path
     (damaged / "metrics.jsonl").write_text("".join([lines[0], "{" * (len(lines[1]) - 1) + "\n", *lines[2:]]))
     done = minigpt("train", "--resume", damaged, cwd=run.parents[1])
     assert done.returncode == 2
-    assert "metrics.jsonl, line 2: not JSON" in done.stderr
+    assert "metrics.jsonl, line 2: not a JSON object" in done.stderr
 
 
 def test_a_config_error_is_found_before_torch_is_imported(run: Path) -> None:

@@ -23,7 +23,7 @@ ALLOWED = {
     },
     "experiments": {"recipes", "runs", "training"},
     "assessment": {"data", "errors", "evaluation", "runs", "tokenizers", "training"},
-    "planning": {"config", "evaluation", "model", "optimizers", "training"},
+    "planning": {"config", "model", "optimizers", "tokenizers", "training"},
     "sample": {"config", "errors", "generation", "runs", "training"},
     "cli": {"errors", "recipes", "runs", "training", "experiments", "assessment", "planning", "sample"},
     "__main__": {"cli"},

@@ -1,6 +1,7 @@
 """A plain text from the network, fetched once."""
 
 import hashlib
+import http.client
 import os
 import urllib.request
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from minigpt.data.files import make_folder
 from minigpt.errors import UserError
 
 
@@ -18,7 +20,7 @@ def download(
     """The text behind an https address, as a file in `folder`; UserError without network or with another checksum."""
     path = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.txt"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "data.directory")
         partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
         try:
             _fetch(address, partial, opener)
@@ -38,8 +40,8 @@ def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> None:
                 while block := answer.read(2**20):
                     file.write(block)
                     bar.update(len(block))
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error.strerror or error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise UserError(
             f"data.source = {address}: cannot be fetched ({reason}); "
             "connect to the network, or give a copy on this machine with data.source=PATH"

@@ -17,9 +17,20 @@ VALIDATION_NAMES = ("validation", "valid", "val")
 READ = 2**20
 
 
+def make_folder(path: Path, key: str) -> None:
+    """Make a folder that does not exist yet; UserError naming the `key` that says where it is to be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made a folder ({error.strerror}); choose another {key}") from None
+
+
 def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
     """The files that a path or glob names; in a folder, files called train* and validation* are the two splits."""
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"data.source = {name}: {error}; give the path without ~") from None
     if path.is_file():
         return {"train": [path]}
     if path.is_dir():
@@ -35,7 +46,7 @@ def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
             raise UserError(f"data.source = {name}: no file has such a name")
         return {"train": found}
     beside = [str(file) for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = nearest(name, ["stories", "python", *beside])
+    hint = nearest(name, {"stories", "python", *beside} - {name})
     hint = hint or "; give stories, python, a file, a folder, hf:OWNER/NAME or an https: address"
     raise UserError(f"data.source = {name}: there is no such file{hint}")
 
@@ -82,12 +93,23 @@ def _read_jsonl(path: Path, column: str) -> Iterator[Document]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-            if not isinstance(record, dict) or not isinstance(record.get(column), str):
-                keys = f"its keys are {', '.join(record)}" if isinstance(record, dict) else "it is not an object"
-                raise UserError(f"{path}, line {number}: no text under '{column}' ({keys}); set data.text_column")
-            yield [record[column]]
+                text = record.get(column) if isinstance(record, dict) else None
+                if isinstance(text, str):
+                    text.encode()
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: not JSON in UTF-8 ({error})") from None
+            if not isinstance(text, str):
+                found = f"{_kind(record)} with {', '.join(record)}" if isinstance(record, dict) else _kind(record)
+                if isinstance(record, dict) and column in record:
+                    found = _kind(record[column])
+                raise UserError(f"{path}, line {number}: no text under '{column}' but {found}; set data.text_column")
+            yield [text]
+
+
+def _kind(value: object) -> str:
+    """A JSON value's type in JSON's words."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Document]:

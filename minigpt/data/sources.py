@@ -126,8 +126,11 @@ def _files(name: str, paths: dict[Split, list[Path]], text_column: str) -> Sourc
     digest = hashlib.sha256(text_column.encode())
     for split, split_paths in paths.items():
         for path in split_paths:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror}); name a file of text") from None
             digest.update(f"{split} {path.suffix} {content}\n".encode())
     return Source(name, digest.hexdigest(), "validation" in paths, documents)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from minigpt.data.files import make_folder
 from minigpt.data.sources import Piece, Source, Split
 from minigpt.errors import UserError
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
@@ -73,7 +74,7 @@ def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Pat
         return load_tokenizer(path)
     splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
     tokenizer = build_tokenizer(kind, vocab_size, (piece.text for split in splits for piece in source.pieces(split)))
-    _make_folder(path.parent)
+    make_folder(path.parent, "data.directory")
     tokenizer.save(path)
     return tokenizer
 
@@ -87,9 +88,16 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
         _encode_all(source, tokenizer, folder)
     train = _open_split(folder, "train")
     if source.has_validation:
-        return Tokens(train, _open_split(folder, "validation"), reused)
-    cut = _validation_start(train, validation_fraction, tokenizer.end_of_text)
-    return Tokens(train.part(0, cut), train.part(cut, len(train)), reused)
+        validation = _open_split(folder, "validation")
+    else:
+        cut = _validation_start(train, validation_fraction, tokenizer.end_of_text)
+        train, validation = train.part(0, cut), train.part(cut, len(train))
+    if len(validation) < 2:
+        raise UserError(
+            f"data.source = {source.description}: its validation part has {len(validation)} tokens and needs 2; "
+            "give a longer text or a larger data.validation_fraction"
+        )
+    return Tokens(train, validation, reused)
 
 
 def _validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> int:
@@ -102,7 +110,7 @@ def _validation_start(tokens: TokenStream, fraction: float, end_of_text: int) ->
 
 def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> None:
     """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
-    _make_folder(folder.parent)
+    make_folder(folder.parent, "data.directory")
     for leftover in folder.parent.glob(f".partial-{folder.name}-*"):
         if not _alive(int(leftover.name.rsplit("-", 1)[1])):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -208,15 +216,6 @@ def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
         for piece in pieces:
             yield piece
             bar.update(len(piece.text))
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be made a folder ({error.strerror}); name another place with data.directory"
-        ) from None
 
 
 def _alive(pid: int) -> bool:

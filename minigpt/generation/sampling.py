@@ -7,6 +7,9 @@ from torch import Tensor
 
 from minigpt.config import SamplingConfig
 
+NEARLY_ZERO = 1e-4
+"""Temperatures below this are taken for 0: the most probable token has all the probability that float32 can show."""
+
 
 def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfig) -> Tensor:
     """Probabilities (B V, float32) from which the next token is drawn.
@@ -15,7 +18,7 @@ def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfi
     temperature, top-k, top-p, min-p. Temperature 0 gives all probability to the most probable token.
     """
     logits = penalise_repetition(logits.float(), seen, config.repetition_penalty)
-    if config.temperature == 0:
+    if config.temperature < NEARLY_ZERO:
         return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
     logits = logits / config.temperature
     if config.top_k is not None:
@@ -43,8 +46,9 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     ordered, order = logits.sort(descending=True)
     probabilities = ordered.softmax(-1)
     before = probabilities.cumsum(-1) - probabilities  # what the more probable tokens hold already
-    before[:, 0] = 0.0  # rounding never rules out the most probable token
-    return logits.masked_fill(torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= p), -math.inf)
+    ruled_out = before >= p
+    ruled_out[:, 0] = False  # rounding never rules out the most probable token
+    return logits.masked_fill(torch.zeros_like(ruled_out).scatter(1, order, ruled_out), -math.inf)
 
 
 def keep_min_p(logits: Tensor, p: float) -> Tensor:

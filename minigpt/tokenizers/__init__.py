@@ -11,7 +11,7 @@ from minigpt.tokenizers.byte import ByteTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
 from minigpt.tokenizers.word import WordTokenizer
 
-__all__ = ["TokenIds", "Tokenizer", "build_tokenizer", "load_tokenizer"]
+__all__ = ["TokenIds", "Tokenizer", "build_tokenizer", "check_kind", "load_tokenizer"]
 
 KINDS: dict[str, type[Tokenizer]] = {
     "character": CharacterTokenizer,
@@ -40,13 +40,18 @@ def build_tokenizer(kind: str, vocab_size: int, texts: Iterable[str]) -> Tokeniz
     return named_tokenizer(kind)
 
 
-def named_tokenizer(name: str) -> Tokenizer:
-    """One of tiktoken's encodings; UserError where there is none of that `name` or it cannot be had."""
+def check_kind(kind: str) -> None:
+    """UserError where neither minigpt nor tiktoken has a tokenizer of that name."""
     import tiktoken
 
     kinds = [*KINDS, *tiktoken.list_encoding_names()]
-    if name not in kinds:
-        raise UserError(f"tokenizer.kind: {name!r} is not one of {', '.join(kinds)}{nearest(name, kinds)}")
+    if kind not in kinds:
+        raise UserError(f"tokenizer.kind: {kind!r} is not one of {', '.join(kinds)}{nearest(kind, kinds)}")
+
+
+def named_tokenizer(name: str) -> Tokenizer:
+    """One of tiktoken's encodings; UserError where there is none of that `name` or it cannot be had."""
+    check_kind(name)
     try:
         return BytePairTokenizer.named(name)
     except (OSError, ValueError) as error:
@@ -61,7 +66,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     try:
         fields = json.loads(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
+        raise UserError(f"{path}: cannot read the tokenizer: {error.strerror}; copy the run's whole folder") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a tokenizer that minigpt saved, as it is not JSON ({error})") from error
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:

@@ -5,12 +5,14 @@ import json
 import os
 import pickle
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from minigpt import __version__
 from minigpt.errors import UserError
@@ -23,14 +25,14 @@ from minigpt.runs import Index, RunFolder, load_weights, read_index
 class Progress:
     """How far a run has come. With the seed it fixes every random number and every batch that is still to come."""
 
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
+    step: NonNegativeInt = 0
+    tokens: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
     best_loss: float | None = None
-    best_step: int | None = None
-    stale_evaluations: int = 0
+    best_step: NonNegativeInt | None = None
+    stale_evaluations: NonNegativeInt = 0
     """Evaluations since the best one."""
-    metrics_bytes: int = 0
+    metrics_bytes: NonNegativeInt = 0
     """Length of metrics.jsonl when the checkpoint was saved."""
 
 
@@ -78,11 +80,17 @@ def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers) -> Pr
     path = place / "training_state.pt"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        optimizers.load_state_dict(state["optimizers"])
-        return Progress(**state["progress"])
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: cannot be resumed from ({reason}); was it saved with another optimizer?") from None
+        progress, optimizer_states = Progress(**state["progress"]), state["optimizers"]
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "damaged"
+        raise UserError(f"{path}: {reason}; restore it, or name another checkpoint as last in index.json") from None
+    try:
+        optimizers.load_state_dict(optimizer_states)
+    except (RuntimeError, LookupError, AttributeError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: was saved with another optimizer; resume with the optimizer section unchanged"
+        ) from None
+    return progress
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Everything that depends on the machine: device, precision, compilation. Nothing else in minigpt asks for it."""
 
+import os
 import re
 import threading
 import time
@@ -57,6 +58,16 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
         synchronise(device)
         seconds.append(time.perf_counter() - begin)
     return 2 * 2048 * 512 * 1024 / sorted(seconds)[2]
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Bytes of memory that the device has, or None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
 
 
 def synchronise(device: torch.device) -> None:

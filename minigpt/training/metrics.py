@@ -1,6 +1,7 @@
 """What a run reports: `metrics.jsonl` for machines, a progress bar for people."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,11 +13,20 @@ Metrics = dict[str, Any]
 
 
 class MetricsLog:
-    """Appends one JSON object a line. A resumed run keeps `keep_bytes` of the file: what came after is trained anew."""
+    """Appends one JSON object a line. A resumed run keeps `keep_bytes` of the file: what came after is trained anew.
+
+    Where it has fewer, a warning says so. UserError, and the file is left as it is, where a line of it is damaged.
+    """
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+        kept = path.read_bytes()[:keep_bytes] if path.exists() else b""
+        if len(kept) < keep_bytes:
+            kept = kept[: kept.rfind(b"\n") + 1]
+            print(f"warning: {path}: does not go up to the last checkpoint any more", file=sys.stderr)  # noqa: T201
+        if kept:
+            _parse(kept.removesuffix(b"\n") + b"\n", path)
         with path.open("ab") as file:
-            file.truncate(keep_bytes)
+            file.truncate(len(kept))
         self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, **metrics: object) -> None:
@@ -37,15 +47,16 @@ def read_metrics(path: Path) -> list[Metrics]:
 
     UserError with the line where one is damaged.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    return _parse(path.read_bytes(), path) if path.exists() else []
+
+
+def _parse(content: bytes, path: Path) -> list[Metrics]:
     metrics: list[Metrics] = []
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last line end is not a whole line
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):  # what follows the last line end is not a whole line
         try:
-            metrics.append(json.loads(line))
-        except ValueError:
-            raise UserError(f"{path}, line {number}: not JSON; delete the line to draw the report without it") from None
+            metrics.append(dict(json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
+            raise UserError(f"{path}, line {number}: not a JSON object; restore the file as it was written") from None
     return metrics
 
 

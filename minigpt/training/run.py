@@ -9,6 +9,7 @@ import torch
 
 from minigpt.config import Config
 from minigpt.data.batches import begins_with_documents
+from minigpt.data.files import make_folder
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
@@ -19,6 +20,7 @@ from minigpt.runs import RunFolder, open_folder
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.devices import Compiler, Engine, choose_device, choose_precision
 from minigpt.training.distributed import Processes, join_processes
+from minigpt.training.memory import check_memory
 from minigpt.training.trainer import Corpus, Trainer
 
 FIXED = ("data", "tokenizer", "model")
@@ -32,7 +34,7 @@ def start(config: Config, overwrite: bool = False) -> tuple[RunFolder, Evaluatio
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
     with join_processes() as processes:
         if processes.first:
-            _clear(folder, overwrite)
+            _check_place(folder, overwrite)
         return folder, _train(config, folder, processes, resume=False)
 
 
@@ -54,7 +56,12 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
     corpus = _corpus(config, folder, processes, resume)
     began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)
-    model = GPT(config.model.model_copy(update={"vocab_size": corpus.tokenizer.vocab_size}))
+    vocab_size = corpus.tokenizer.vocab_size
+    if config.model.vocab_size not in (None, vocab_size):
+        raise UserError(f"model.vocab_size = {config.model.vocab_size}: the tokenizer has {vocab_size}; leave it out")
+    shape = config.model.model_copy(update={"vocab_size": vocab_size})
+    check_memory(config, shape, device)
+    model = GPT(shape)
     model.initialise(config.run.seed)
     model.to(device).train()
     compiled = compiler is not None and compiler.compile_blocks(model.blocks, _say)
@@ -64,11 +71,14 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
             "model": model.config,
         }
     )
+    trainer = Trainer(config, folder, corpus, model, engine, processes, resume)
     if processes.first:
+        if not resume and folder.path.is_dir():
+            shutil.rmtree(folder.path)  # empty, or to be overwritten: `start` has looked
+        make_folder(folder.path, "run.directory")
         save_recipe(config, folder.config)
         corpus.tokenizer.save(folder.tokenizer)
         _say(describe(config, folder, corpus, model, engine))
-    trainer = Trainer(config, folder, corpus, model, engine, processes, resume)
     return trainer.train(began)
 
 
@@ -116,25 +126,19 @@ def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
     return config.model_copy(update={"sampling": sampling})
 
 
-def _clear(folder: RunFolder, overwrite: bool) -> None:
-    """Make room for a new run, or say what stands in its way."""
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{folder.path}: cannot be made a folder ({error.strerror}); choose another run.directory"
-        ) from None
-    if not any(folder.path.iterdir()):
+def _check_place(folder: RunFolder, overwrite: bool) -> None:
+    """Say what stands in a new run's way; nothing is deleted before its data and model are known to be good."""
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"{folder.path}: is not a folder; choose another run.directory")
+    if not folder.path.exists() or not any(folder.path.iterdir()):
         return
+    if not folder.config.is_file():
+        raise UserError(f"{folder.path}: holds other things than a run; choose another run.name or run.directory")
     if not overwrite:
         raise UserError(
             f"{folder.path}: exists already; go on with --resume {folder.path}, choose another run.name=..., "
             "or replace it with --overwrite"
         )
-    if not folder.config.exists():
-        raise UserError(f"{folder.path}: is not a run folder, so --overwrite will not delete it; choose another name")
-    shutil.rmtree(folder.path)
-    folder.path.mkdir()
 
 
 def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engine: Engine) -> str:

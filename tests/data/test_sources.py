@@ -110,7 +110,14 @@ def test_a_byte_that_is_not_utf8_is_named_with_its_place(bad_place: int, tmp_pat
         documents(str(path))
 
 
-BAD_LINES = {'{"text": 1}': "no text under 'text'", '{"body": "x"}': "body", "[1]": "not an object", "{": "not JSON"}
+BAD_LINES = {
+    '{"text": 1}': "no text under 'text'",
+    '{"body": "x"}': "body",
+    "[1]": "but an array",
+    '{"text": null}': "but null",
+    '{"text": "\\ud800"}': "surrogates",
+    "{": "not JSON",
+}
 
 
 @pytest.mark.parametrize(("line", "reason"), BAD_LINES.items())

@@ -57,13 +57,13 @@ def test_a_split_of_its_own_is_the_validation_part(tmp_path: Path) -> None:
 
 
 def test_prepared_tokens_are_used_again_until_text_or_tokenizer_change(tmp_path: Path) -> None:
-    assert [prepare_tokens(source([text]), BYTE, 0.1, tmp_path).reused for text in ("aa", "aa", "bb")] == [
+    assert [prepare_tokens(source([text]), BYTE, 0.5, tmp_path).reused for text in ("aaaa", "aaaa", "bbbb")] == [
         False,
         True,
         False,
     ]
     words = build_tokenizer("word", 300, ["aa aa aa"])
-    assert not prepare_tokens(source(["aa"]), words, 0.1, tmp_path).reused
+    assert not prepare_tokens(source(["aaaa"]), words, 0.5, tmp_path).reused
 
 
 @pytest.mark.parametrize("damage", ["shard", "manifest", "missing"])
@@ -92,10 +92,10 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_preparation_left_is_removed(tmp_path: Path) -> None:
-    prepare_tokens(source(["abc"]), BYTE, 0.1, tmp_path)
+    prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     (folder,) = (tmp_path / "prepared").iterdir()
     folder.rename(folder.with_name(f".partial-{folder.name}-999999999"))
-    prepare_tokens(source(["abc"]), BYTE, 0.1, tmp_path)
+    prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     assert [path.name for path in (tmp_path / "prepared").iterdir()] == [folder.name]
 
 
@@ -204,6 +204,6 @@ def test_with_a_stride_every_token_has_a_long_past() -> None:
 
 
 def test_the_manifest_says_what_the_tokens_are_of(tmp_path: Path) -> None:
-    prepare_tokens(source(["abc"]), BYTE, 0.1, tmp_path)
+    prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     (path,) = (tmp_path / "prepared").glob("*/manifest.json")
-    assert json.loads(path.read_text()) == {"format": 1, "text": "test", "dtype": "uint16", "splits": {"train": [3]}}
+    assert json.loads(path.read_text()) == {"format": 1, "text": "test", "dtype": "uint16", "splits": {"train": [4]}}

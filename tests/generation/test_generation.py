@@ -72,8 +72,9 @@ def test_temperature_divides_logits() -> None:
     torch.testing.assert_close(probabilities, (LOGITS * 2).softmax(-1))
 
 
-def test_temperature_zero_takes_the_most_probable_token() -> None:
-    probabilities = next_token_probabilities(LOGITS, NOTHING_SEEN, SamplingConfig(temperature=0))
+@pytest.mark.parametrize("temperature", [0, 1e-300, 1e-42, 1e-6])
+def test_temperature_zero_or_nearly_takes_the_most_probable_token(temperature: float) -> None:
+    probabilities = next_token_probabilities(LOGITS, NOTHING_SEEN, SamplingConfig(temperature=temperature))
     assert probabilities.tolist() == [[1, 0, 0, 0]]
 
 
@@ -82,7 +83,7 @@ def test_top_k_keeps_k_tokens(k: int, kept: int) -> None:
     assert int(keep_top_k(LOGITS, k).isfinite().sum()) == kept
 
 
-@pytest.mark.parametrize(("p", "kept"), [(0.01, 1), (0.64, 1), (0.65, 2), (0.88, 2), (0.89, 3), (1.0, 4)])
+@pytest.mark.parametrize(("p", "kept"), [(1e-300, 1), (0.01, 1), (0.64, 1), (0.65, 2), (0.88, 2), (0.89, 3), (1.0, 4)])
 def test_top_p_keeps_the_smallest_set_that_reaches_p(p: float, kept: int) -> None:
     """The probabilities are 0.644, 0.237, 0.087 and 0.032."""
     assert int(keep_top_p(LOGITS, p).isfinite().sum()) == kept

@@ -1,0 +1,42 @@
+"""How much memory training needs, and whether this machine has it: known before anything large is made."""
+
+import torch
+
+from minigpt.config import Config, ModelConfig
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT
+from minigpt.training.devices import memory_of
+from minigpt.training.loss import CHUNK, CHUNK_TOKENS
+
+ROUGH = 2
+"""The estimate may be so many times too high."""
+
+
+def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int) -> dict[str, int]:
+    """Bytes for weights, gradients, optimizer and what a micro-batch's forward pass keeps for the backward one."""
+    micro_tokens = config.training.batch_size * shape.context_length
+    heads = shape.n_heads * shape.d_head
+    kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
+    scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if config.run.compile is not False else 0
+    vocab_size = shape.vocab_size or 1
+    logits_at_once = vocab_size * min(micro_tokens, max(CHUNK // vocab_size, CHUNK_TOKENS))
+    return {
+        "weights": 4 * n_parameters,
+        "gradients": 4 * n_parameters,
+        "optimizer": (4 if config.optimizer.name == "muon" else 8) * n_parameters,
+        "activations": micro_tokens * (kept_per_token + scores),
+        "logits": 10 * logits_at_once,
+    }
+
+
+def check_memory(config: Config, shape: ModelConfig, device: torch.device) -> None:
+    """UserError where training a model of this `shape` needs more memory than the device has."""
+    with torch.device("meta"):  # parameters without numbers
+        n_parameters = GPT(shape).n_parameters()
+    needed, there = sum(memory_by_use(config, shape, n_parameters).values()), memory_of(device)
+    if there is not None and needed > ROUGH * there:
+        raise UserError(
+            f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "
+            f"{config.training.batch_size} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
+            "model.d_model, model.n_layers, model.context_length or training.batch_size"
+        )
