@@ -105,19 +105,25 @@ def test_explicit_weights_times_values_equal_the_fused_kernel(n_queries: int) ->
     torch.testing.assert_close(explicit, fused[:, :, -n_queries:])
 
 
+@pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("family", ["qwen3", "llama", "gpt2"])
-def test_the_same_weights_give_the_same_logits_in_transformers(family: str) -> None:
-    """The default model is Qwen3, without QK-norm Llama; the classical setting is GPT-2."""
+def test_the_same_weights_give_the_same_logits_in_transformers(family: str, scaled: bool) -> None:
+    """The default model is Qwen3, without QK-norm Llama; the classical setting is GPT-2.
+
+    Scaled embeddings are another matrix than the output; without the scale it is one and the same there too.
+    """
     import transformers
 
-    common = {"vocab_size": 50, "tie_word_embeddings": False, "attn_implementation": "eager"}
+    common = {"vocab_size": 50, "tie_word_embeddings": not scaled, "attn_implementation": "eager"}
     if family == "gpt2":
-        model = make(position="learned", norm="layernorm", feed_forward="gelu", qk_norm=False, bias=True)
+        model = make(
+            position="learned", norm="layernorm", feed_forward="gelu", qk_norm=False, bias=True, scale_embeddings=scaled
+        )
         config = transformers.GPT2Config(n_positions=16, n_embd=32, n_layer=2, n_head=4, **common)
         reference = transformers.GPT2LMHeadModel(config).eval()
         reference.load_state_dict(as_gpt2(model))
     else:
-        model = make(qk_norm=family == "qwen3", n_kv_heads=2)
+        model = make(qk_norm=family == "qwen3", n_kv_heads=2, scale_embeddings=scaled)
         sizes = {
             "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
             "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
