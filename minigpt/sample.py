@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from minigpt.config import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
+from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.generation.text import TextStream
+from minigpt.model.gpt import GPT
 from minigpt.runs import load_run
-from minigpt.training.devices import choose_device
+from minigpt.training.devices import Engine, choose_device, choose_precision
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Sampler:
 
     def __init__(self, path: Path, checkpoint: str, device: str, changes: dict[str, Any]) -> None:
         self.run = load_run(path, checkpoint, choose_device(device))
+        self._packed: dict[torch.dtype, GPT] = {}
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
         except ValidationError as error:
@@ -63,7 +67,7 @@ class Sampler:
         streams = [TextStream(request.stops) for _ in range(request.n_samples)]
         texts = [""] * request.n_samples
         steps = generate(
-            self.run.model,
+            self._model(request.n_samples),
             prompt,
             self.sampling,
             end_of_text=tokenizer.end_of_text,
@@ -85,6 +89,15 @@ class Sampler:
         for row in range(request.n_samples):
             take(row, b"", final=True)
         return texts
+
+    def _model(self, n_samples: int) -> GPT:
+        """The run's model, packed for so many texts at once."""
+        device = self.run.model.token_embedding.weight.device
+        wish = "float32" if self.run.config.run.precision == "float32" else "auto"
+        dtype = weights_for_writing(Engine(device, choose_precision(wish, device)).dtype, device, n_samples)
+        if dtype not in self._packed:
+            self._packed[dtype] = pack(self.run.model, dtype)
+        return self._packed[dtype]
 
     def print_samples(self, request: Request) -> None:
         """Write every text with its prompt to standard output; a single one as it comes."""

@@ -40,17 +40,17 @@ def generate(
     device = model.token_embedding.weight.device
     generator = torch.Generator().manual_seed(seed)
     context_length = model.config.context_length
-    text = torch.tensor(prompt).repeat(n_samples, 1)  # B T, grows
-    seen = torch.zeros(n_samples, model.lm_head.out_features, dtype=torch.bool)
-    seen[:, text[0]] = True
+    text = list(torch.tensor(prompt).repeat(n_samples, 1).split(1, 1))  # columns (B 1), to which the new ones come
+    seen = torch.zeros(n_samples, model.config.vocab_size or 0, dtype=torch.bool)
+    seen[:, prompt] = True
     finished = torch.zeros(n_samples, dtype=torch.bool)
     cache = Cache(model.config)
-    unread = text[:, -context_length:]
+    unread = torch.cat(text[-context_length:], 1)
     for _ in range(config.max_new_tokens):
         if cache.length + unread.shape[1] > context_length:
             cache.clear()
-            unread = text[:, -max(1, context_length // 2) :]
-        logits = model(unread.to(device), cache)[:, -1].float().cpu()
+            unread = torch.cat(text[-max(1, context_length // 2) :], 1)
+        logits = model.lm_head(model.hidden(unread.to(device), cache)[:, -1:])[:, 0].float().cpu()
         probabilities = next_token_probabilities(logits, seen, config)
         token_ids = draw(probabilities, generator).masked_fill(finished, end_of_text)
         yield GenerationStep(token_ids, logits, probabilities)
@@ -58,5 +58,5 @@ def generate(
         if finished.all():
             return
         unread = token_ids[:, None]
-        text = torch.cat((text, unread), 1)
+        text.append(unread)
         seen.scatter_(1, unread, value=True)

@@ -17,9 +17,10 @@ def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfi
     `seen` (B V, bool) marks the tokens that the text has already. The order is the usual one: repetition penalty,
     temperature, top-k, top-p, min-p. Temperature 0 gives all probability to the most probable token.
     """
-    logits = penalise_repetition(logits.float(), seen, config.repetition_penalty)
+    if config.repetition_penalty != 1:
+        logits = penalise_repetition(logits, seen, config.repetition_penalty)
     if config.temperature < NEARLY_ZERO:
-        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+        return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
     logits = logits / config.temperature
     if config.top_k is not None:
         logits = keep_top_k(logits, config.top_k)
@@ -58,5 +59,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """One token (B) for each row of probabilities; a CPU generator gives the same tokens on every device."""
-    return torch.multinomial(probabilities.cpu(), 1, generator=generator)[:, 0]
+    """One token (B) for each row of probabilities (on the CPU): where a random share of the whole row is reached."""
+    reached = probabilities.double().cumsum(-1)
+    share = torch.rand(len(reached), 1, generator=generator, dtype=torch.float64) * reached[:, -1:]
+    return torch.searchsorted(reached, share, right=True)[:, 0].clamp(max=reached.shape[1] - 1)

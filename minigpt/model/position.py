@@ -8,12 +8,16 @@ class Rotation:
     """The turn of T positions: multiplies pairs (i, i + K/2) of each head vector by a complex number of length 1."""
 
     def __init__(self, cosine: Tensor, sine: Tensor) -> None:
-        self.cosine, self.sine = cosine, sine  # T K
+        self.cosine, self.sine = cosine, sine  # T K, the sines of the first half negative
 
     def __call__(self, heads: Tensor) -> Tensor:  # B H T K -> B H T K
         first, second = heads.chunk(2, -1)
-        turned = torch.cat((-second, first), -1)
-        return (heads * self.cosine + turned * self.sine).to(heads.dtype)
+        return (heads * self.cosine + torch.cat((second, first), -1) * self.sine).to(heads.dtype)
+
+    def turn(self, heads: Tensor) -> None:
+        """The same in place, in fewer operations: for a single position, where they cost more than the arithmetic."""
+        swapped = heads.roll(heads.shape[-1] // 2, -1)
+        torch.addcmul(heads * self.cosine, swapped, self.sine, out=heads)
 
 
 class RotaryPositions(nn.Module):
@@ -27,7 +31,8 @@ class RotaryPositions(nn.Module):
         frequencies = theta ** (-torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
         angles = torch.outer(torch.arange(context_length, dtype=torch.float32), frequencies).repeat(1, 2)  # T K
         self.register_buffer("cosine", angles.cos(), persistent=False)
-        self.register_buffer("sine", angles.sin(), persistent=False)
+        signs = torch.tensor([-1.0, 1.0]).repeat_interleave(d_head // 2)
+        self.register_buffer("sine", angles.sin() * signs, persistent=False)
 
     def forward(self, start: int, stop: int) -> Rotation:
         """The rotation of positions `start` to `stop - 1`."""

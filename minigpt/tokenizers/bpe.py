@@ -36,7 +36,7 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(kind, token_bytes, special_tokens[END_OF_TEXT])
         self.pattern = pattern
         self.special_tokens = special_tokens
-        self._encoding = tiktoken.Encoding(
+        self.encoding = tiktoken.Encoding(
             kind,
             pat_str=pattern,
             mergeable_ranks={token: rank for rank, token in enumerate(token_bytes) if token},
@@ -88,7 +88,7 @@ class BytePairTokenizer(Tokenizer):
         blocks = range(0, len(text) - WHITE_BLOCK + 1, WHITE_BLOCK)
         cuts = [start for start in blocks if text[start : start + WHITE_BLOCK].isspace()]
         parts = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        return np.concatenate([self._encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
+        return np.concatenate([self.encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
 
     def _fields(self) -> dict[str, Any]:
         tokens = [base64.b64encode(token).decode() for token in self.token_bytes]

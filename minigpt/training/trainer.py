@@ -15,6 +15,7 @@ from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation, evaluate
 from minigpt.generation.generate import generate
+from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.runs import Index, RunFolder
@@ -200,12 +201,9 @@ class Trainer:
         """A text by the model as it is now; the same random numbers at the same step."""
         tokenizer, config = self.corpus.tokenizer, self.config.sampling
         prompt = tokenizer.encode_prompt(config.prompt, config.begin_document is True)
-        was_training = self.model.training
-        self.model.eval()
-        with eager(), self.engine.autocast():
-            steps = generate(self.model, prompt, config, end_of_text=tokenizer.end_of_text, seed=self.seed("sampling"))
-            token_ids = [int(step.token_ids) for step in steps]
-        self.model.train(was_training)
+        model = pack(self.model, weights_for_writing(self.engine.dtype, self.engine.device, 1))
+        steps = generate(model, prompt, config, end_of_text=tokenizer.end_of_text, seed=self.seed("sampling"))
+        token_ids = [int(step.token_ids) for step in steps]
         return tokenizer.decode([*prompt, *token_ids])
 
     def seed(self, purpose: str, rank: int = 0) -> int:

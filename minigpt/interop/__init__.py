@@ -1,0 +1,1 @@
+"""Taking a model to the tools that everyone else runs."""
