@@ -115,7 +115,10 @@ class ModelConfig(Section):
     scale_embeddings: bool = True
     """Multiply token embeddings by sqrt(d_model) where they enter (Vaswani 2017), which keeps the words visible in the
     residual stream while the output matrix, which may be the same numbers, stays small."""
+    initialisation: Literal["mimetic", "gpt2"] = "mimetic"
+    """mimetic (after Trockman 2023): attention begins by handing on what it sees; gpt2: all normal (Radford 2019)."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Of the embeddings and of what each block adds; attention weights are many, and dropping them slows CPUs down."""
 
     @field_validator("n_kv_heads", "d_head", "d_ff", mode="before")
     @classmethod

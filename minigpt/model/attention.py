@@ -27,7 +27,6 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
         self.o_proj = nn.Linear(config.n_heads * config.d_head, config.d_model, bias=config.bias)
         self.q_norm, self.k_norm = make_head_norm(config), make_head_norm(config)
-        self.dropout = config.dropout
 
     def forward(
         self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None
@@ -35,16 +34,15 @@ class Attention(nn.Module):
         query, key, value = self.project(x, rotation)
         if cache is not None:
             key, value = cache.append(key, value)
-        dropout = self.dropout if self.training else 0.0
-        if x.device.type == "cpu" and torch.compiler.is_compiling():
-            # Compiled plain products go backward faster than the CPU's attention kernel (docs/experiments.md).
+        if x.device.type == "cpu" and self.training and torch.is_autocast_enabled("cpu"):
+            # Plain products go backward faster than the CPU's attention kernel (docs/experiments.md).
             groups = self.n_heads // self.n_kv_heads
             weights = attention_weights(query, key.repeat_interleave(groups, 1))
-            mixed = F.dropout(weights, dropout) @ value.repeat_interleave(groups, 1)
+            mixed = weights @ value.repeat_interleave(groups, 1)
         else:
             several = x.shape[1] > 1  # a cache takes a whole prompt while empty, and then one token at a time
             mixed = F.scaled_dot_product_attention(
-                query, key, value, dropout_p=dropout, is_causal=several, enable_gqa=self.n_kv_heads < self.n_heads
+                query, key, value, is_causal=several, enable_gqa=self.n_kv_heads < self.n_heads
             )
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 

@@ -61,18 +61,26 @@ class GPT(nn.Module):
     def initialise(self, seed: int) -> None:
         """Draw all weights anew; the untrained model's loss is then close to ln(vocab_size).
 
-        Matrices are normal with a standard deviation of 0.5/sqrt(inputs), but two: down_proj begins at zero (Zhang
+        gpt2: all are normal with a standard deviation of 0.02, smaller by sqrt(2 n_layers) where they write into the
+        residual stream. mimetic: matrices are normal with a standard deviation of 0.5/sqrt(inputs), but two: down_proj begins at zero (Zhang
         2019), and o_proj as the transpose of v_proj (after Trockman 2023, 'Mimetic Initialization'), so that attention
         begins by handing on which tokens it saw: copying is then learned many times sooner. Embeddings have a standard
         deviation of 1/d_model: a tied output then gives the token that was just read a logit of about 1. Positions
         begin as large as the embeddings that they are added to.
         """
         generator = torch.Generator(self.token_embedding.weight.device).manual_seed(seed)
+        gpt2 = self.config.initialisation == "gpt2"
         for name, parameter in self.named_parameters():
-            if name.endswith(("bias", "down_proj.weight")):
+            if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             elif "norm" in name:
                 nn.init.ones_(parameter)
+            elif gpt2:
+                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                std = 0.02 / math.sqrt(2 * self.config.n_layers) if residual else 0.02
+                nn.init.normal_(parameter, std=std, generator=generator)
+            elif name.endswith("down_proj.weight"):
+                nn.init.zeros_(parameter)
             elif name.startswith("position_embedding"):
                 nn.init.normal_(parameter, std=self.embedding_scale / self.config.d_model, generator=generator)
             elif name.startswith(("token_embedding", "lm_head")):
@@ -80,5 +88,5 @@ class GPT(nn.Module):
             else:
                 nn.init.normal_(parameter, std=0.5 / math.sqrt(parameter.shape[1]), generator=generator)
         for module in self.modules():
-            if isinstance(module, Attention):
+            if isinstance(module, Attention) and not gpt2:
                 module.hand_on_values()

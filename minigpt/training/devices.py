@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch._dynamo  # torch.optim imports it at its first use, which takes a second
 from torch import Tensor, nn
 
 from minigpt.config import DEVICES
