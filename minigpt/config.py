@@ -162,7 +162,7 @@ class OptimizerConfig(Section):
     adamw_learning_rate: float = Field(0.003, gt=0, le=10)
     """With muon: AdamW's peak learning rate for embeddings, norms and biases."""
     beta1: Fraction = 0.9
-    beta2: float = Field(0.95, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
     epsilon: float = Field(1e-10, gt=0)
     weight_decay: float = Field(0.0, ge=0, le=10)
     """Decoupled decay of the matrices (not of embeddings, norms and biases), times the learning rate."""

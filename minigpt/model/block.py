@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from minigpt.config import ModelConfig
 from minigpt.model.attention import Attention
 from minigpt.model.cache import LayerCache
+from minigpt.model.dropout import Dropout
 from minigpt.model.feed_forward import FeedForward
 from minigpt.model.norm import make_norm
 from minigpt.model.position import Rotation
@@ -19,7 +20,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.feed_forward_norm = make_norm(config)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None

@@ -9,6 +9,7 @@ from minigpt.config import ModelConfig
 from minigpt.model.attention import Attention
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache
+from minigpt.model.dropout import Dropout
 from minigpt.model.norm import make_norm
 from minigpt.model.position import RotaryPositions
 
@@ -28,7 +29,7 @@ class GPT(nn.Module):
             self.position_embedding = nn.Embedding(config.context_length, config.d_model)
         else:
             self.rotary = RotaryPositions(config.context_length, config.d_head, config.rope_theta)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -62,9 +63,11 @@ class GPT(nn.Module):
         """Draw all weights anew; the untrained model's loss is then close to ln(vocab_size).
 
         gpt2: all are normal with a standard deviation of 0.02, smaller by sqrt(2 n_layers) where they write into the
-        residual stream. mimetic: matrices are normal with a standard deviation of 0.5/sqrt(inputs), but two: down_proj begins at zero (Zhang
-        2019), and o_proj as the transpose of v_proj (after Trockman 2023, 'Mimetic Initialization'), so that attention
-        begins by handing on which tokens it saw: copying is then learned many times sooner. Embeddings have a standard
+        residual stream.
+
+        mimetic: matrices have a standard deviation of 0.5/sqrt(inputs), but two: down_proj begins at zero (Zhang 2019),
+        and o_proj as the transpose of v_proj (after Trockman 2023, 'Mimetic Initialization'), so that attention begins
+        by handing on which tokens it saw: copying is then learned many times sooner. Embeddings have a standard
         deviation of 1/d_model: a tied output then gives the token that was just read a logit of about 1. Positions
         begin as large as the embeddings that they are added to.
         """

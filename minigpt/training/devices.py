@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch._inductor.config
 import torch._dynamo  # torch.optim imports it at its first use, which takes a second
 from torch import Tensor, nn
 
-from minigpt.config import DEVICES
+from minigpt.config import DEVICES, ModelConfig
 from minigpt.errors import UserError
+from minigpt.model.block import Block
+from minigpt.model.position import RotaryPositions
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -111,11 +114,15 @@ class Engine:
 
 
 class Compiler:
-    """torch.compile, tried out in the background while other things are prepared: its first use takes ten seconds."""
+    """Compiles a model's blocks, in the background while the data are prepared: it takes some fifteen seconds.
 
-    def __init__(self, device: torch.device) -> None:
+    What is compiled is a block of the same shapes as the model's, on a batch as large as the training's; the model's
+    own blocks then find their code made.
+    """
+
+    def __init__(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
         self._error: Exception | None = None
-        self._trial = threading.Thread(target=self._try, args=(device,), daemon=True)
+        self._trial = threading.Thread(target=self._try, args=(config, batch_size, engine), daemon=True)
         self._trial.start()
 
     def compile_blocks(self, blocks: nn.ModuleList, warn: Callable[[str], None]) -> bool:
@@ -129,9 +136,20 @@ class Compiler:
             block.compile()
         return True
 
-    def _try(self, device: torch.device) -> None:
+    def _try(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
+        # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
+        torch._inductor.config.cpp.vec_isa_ok = True
+        block = Block(config).to(engine.device).train()
+        rotation = None
+        if config.position == "rope":
+            positions = RotaryPositions(config.context_length, config.d_head, config.rope_theta).to(engine.device)
+            rotation = positions(0, config.context_length)
+        x = torch.zeros(batch_size, config.context_length, config.d_model, device=engine.device, requires_grad=True)
         try:
-            torch.compile(_probe)(torch.ones(8, device=device))
+            block.compile()
+            with engine.autocast():
+                y = block(x * 1.0, rotation)
+            y.sum().backward()
         except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
             self._error = error
 
@@ -139,7 +157,3 @@ class Compiler:
 def eager() -> AbstractContextManager[object]:
     """Run compiled modules as plain Python: for evaluation and samples, whose many shapes are not worth compiling."""
     return torch.compiler.set_stance("force_eager")
-
-
-def _probe(x: Tensor) -> Tensor:
-    return x.sin() + 1

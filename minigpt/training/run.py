@@ -52,7 +52,8 @@ def resume(path: Path, changes: list[str]) -> tuple[RunFolder, Evaluation]:
 def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Evaluation:
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
-    compiler = Compiler(device) if _wants_compilation(config) else None
+    rows = config.training.batch_size // processes.world_size
+    compiler = Compiler(config.model, rows, engine) if _wants_compilation(config) else None
     corpus = _corpus(config, folder, processes, resume)
     began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)

@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from minigpt.config import ModelConfig
 from minigpt.errors import UserError
 from minigpt.training import devices
-from minigpt.training.devices import Compiler, choose_device
+from minigpt.training.devices import Compiler, Engine, choose_device
+
+
+ENGINE = Engine(torch.device("cpu"), "float32")
+TINY = ModelConfig(vocab_size=9, context_length=4, n_layers=1, n_heads=1, d_model=4)
 
 
 def test_without_a_working_compiler_there_is_one_warning_and_blocks_stay_as_they_are(
@@ -18,7 +23,7 @@ def test_without_a_working_compiler_there_is_one_warning_and_blocks_stay_as_they
     monkeypatch.setattr(devices.torch, "compile", broken)
     warnings: list[str] = []
     blocks = nn.ModuleList([nn.Linear(2, 2)])
-    assert not Compiler(torch.device("cpu")).compile_blocks(blocks, warnings.append)
+    assert not Compiler(TINY, 2, ENGINE).compile_blocks(blocks, warnings.append)
     assert warnings == ["torch.compile does not work here, training goes on without it (no C++ compiler)"]
     assert blocks[0]._compiled_call_impl is None
 
@@ -26,7 +31,7 @@ def test_without_a_working_compiler_there_is_one_warning_and_blocks_stay_as_they
 def test_with_a_working_compiler_every_block_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices.torch, "compile", lambda function, **_: function)
     blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
-    assert Compiler(torch.device("cpu")).compile_blocks(blocks, pytest.fail)
+    assert Compiler(TINY, 2, ENGINE).compile_blocks(blocks, pytest.fail)
     assert all(block._compiled_call_impl is not None for block in blocks)
 
 

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from minigpt.model.dropout import Dropout
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> Dropout:
+    """Dropout as it is when it is compiled for a CPU."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    return Dropout(0.2)
+
+
+def test_a_share_is_dropped_and_the_others_make_up_for_it(hashed: Dropout) -> None:
+    y = hashed(torch.ones(64, 32, 128))
+    assert set(y.unique().tolist()) == {0.0, 1.25}
+    assert (y == 0).float().mean().item() == pytest.approx(0.2, abs=0.002)  # 6 standard deviations
+
+
+def test_what_is_dropped_at_one_place_says_nothing_about_another_or_the_next_time(hashed: Dropout) -> None:
+    first, again = ((hashed(torch.ones(2**20)) == 0).float() - 0.2 for _ in range(2))
+    for other in (again, *(first.roll(shift) for shift in (1, 2, 64, 256, 65_536))):
+        assert (first * other).mean().abs() < 0.001  # 6 standard deviations
+
+
+def test_the_seed_decides_what_is_dropped(hashed: Dropout) -> None:
+    made = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        made.append(hashed(torch.ones(1000)))
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+
+
+def test_nothing_is_dropped_outside_training_or_with_p_zero(hashed: Dropout) -> None:
+    x = torch.randn(100)
+    assert hashed.eval()(x) is x
+    assert Dropout(0.0)(x) is x

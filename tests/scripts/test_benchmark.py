@@ -1,0 +1,86 @@
+"""The benchmark measures what it says it does: here with small models and texts, and without looking at the times."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import TINY
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
+SHAPE = {"n_layers": 1, "n_heads": 2, "d_model": 32, "vocab_size": 40, "context_length": 64}
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "benchmark", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_sampling_is_compared_for_one_text_and_for_sixteen(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark, "SHAPES", {"small": SHAPE})
+    monkeypatch.setattr(benchmark, "TARGETS", {"small": 5})
+    benchmark.sample(repeats=1, new_tokens=3, as_json=True)
+    one, many = json.loads(capsys.readouterr().out)["rows"]
+    assert (one["name"], many["name"]) == ("small", "small, 16 texts at once")
+    assert one["target"] == 5
+    for row in (one, many):
+        rates = row["tokens_per_second"]
+        assert row["speedup"] == pytest.approx(rates["minigpt"] / rates["transformers"])
+        assert 0 < row["fraction_of_limit"] < 1
+    assert many["times_one_text"] == pytest.approx(
+        many["tokens_per_second"]["minigpt"] / one["tokens_per_second"]["minigpt"]
+    )
+
+
+def test_both_sides_of_the_sampling_benchmark_write_the_same_text(benchmark: ModuleType) -> None:
+    import torch
+
+    from minigpt.config import ModelConfig, SamplingConfig
+    from minigpt.generation.generate import generate
+    from minigpt.generation.packed import pack
+    from minigpt.interop.huggingface import to_transformers
+    from minigpt.model.gpt import GPT
+
+    model = GPT(ModelConfig(**SHAPE)).eval()
+    model.initialise(0)
+    settings = SamplingConfig(temperature=0, max_new_tokens=20)
+    ours = [int(s.token_ids) for s in generate(pack(model, torch.float32), [1] * 8, settings, end_of_text=-1, seed=0)]
+    theirs = to_transformers(model).generate(
+        torch.ones(1, 8, dtype=torch.long), do_sample=False, max_new_tokens=20, min_new_tokens=20, pad_token_id=0
+    )
+    assert ours == theirs[0, 8:].tolist()
+
+
+def test_preparation_is_compared_with_tiktokens_own() -> None:
+    command = [sys.executable, SCRIPT, "prepare", "--megabytes", "10", "--repeats", "1", "--vocab-size", "300", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    document = json.loads(done.stdout)
+    assert document["ratio"] == pytest.approx(document["seconds"]["minigpt"] / document["seconds"]["tiktoken"])
+    assert document["memory_megabytes"]["minigpt"] > 100
+    assert document["start_up_seconds"] > 0
+
+
+def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("To be, or not to be, that is the question. " * 300)
+    recipe = SCRIPT.parents[1] / "configs/shakespeare_fast.yaml"
+    changes = [*TINY, f"run.directory={tmp_path / 'run'}", f"data.directory={tmp_path}", f"data.source={text}"]
+    monkeypatch.setattr(benchmark, "LOSS", 100.0)
+    first = benchmark._train(recipe, tmp_path / "run", changes)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    evaluations = [(line["seconds"], line["validation_loss"]) for line in lines if "validation_loss" in line]
+    assert len(evaluations) == 2
+    assert (first["seconds"], first["loss"]) == evaluations[0]
