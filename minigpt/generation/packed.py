@@ -36,10 +36,11 @@ def pack(model: GPT, dtype: torch.dtype) -> GPT:
     """
     packed = copy.copy(model)
     packed._modules = dict(model._modules)
+    packed.dropout = nn.Identity()  # type: ignore[assignment]
     packed.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in model.blocks if isinstance(block, Block))
     packed.final_norm = nn.Identity()
     packed.lm_head = PackedLinear([model.lm_head], dtype, model.final_norm)  # type: ignore[assignment]
-    return packed.eval()
+    return packed
 
 
 class PackedLinear(nn.Module):

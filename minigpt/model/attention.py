@@ -34,7 +34,11 @@ class Attention(nn.Module):
         query, key, value = self.project(x, rotation)
         if cache is not None:
             key, value = cache.append(key, value)
-        if x.device.type == "cpu" and self.training and (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")):
+        if (
+            x.device.type == "cpu"
+            and self.training
+            and (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+        ):
             # Plain products go backward faster than the CPU's attention kernel (docs/experiments.md).
             groups = self.n_heads // self.n_kv_heads
             weights = attention_weights(query, key.repeat_interleave(groups, 1))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch._inductor.config
 import torch._dynamo  # torch.optim imports it at its first use, which takes a second
+import torch._inductor.config
 from torch import Tensor, nn
 
 from minigpt.config import DEVICES, ModelConfig

@@ -47,6 +47,13 @@ def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, 
         assert torch.equal(model(TOKENS), make(options)(TOKENS)), "packing must leave the model as it is"
 
 
+def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
+    model = make({"dropout": 0.1}).train()
+    packed = pack(model, torch.float32)
+    assert all(part.training for part in model.modules())
+    assert torch.equal(packed(TOKENS), packed(TOKENS))
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
 def test_small_weights_are_the_same_matrix_but_for_rounding(dtype: torch.dtype, bias: bool) -> None:

@@ -63,11 +63,22 @@ def test_both_sides_of_the_sampling_benchmark_write_the_same_text(benchmark: Mod
 
 
 def test_preparation_is_compared_with_tiktokens_own() -> None:
-    command = [sys.executable, SCRIPT, "prepare", "--megabytes", "10", "--repeats", "1", "--vocab-size", "300", "--json"]
+    command = [
+        sys.executable,
+        SCRIPT,
+        "prepare",
+        "--megabytes",
+        "10",
+        "--repeats",
+        "1",
+        "--vocab-size",
+        "300",
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     document = json.loads(done.stdout)
     assert document["ratio"] == pytest.approx(document["seconds"]["minigpt"] / document["seconds"]["tiktoken"])
-    assert document["memory_megabytes"]["minigpt"] > 100
+    assert document["memory_megabytes"]["minigpt"] > 50
     assert document["start_up_seconds"] > 0
 
 

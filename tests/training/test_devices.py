@@ -9,7 +9,6 @@ from minigpt.errors import UserError
 from minigpt.training import devices
 from minigpt.training.devices import Compiler, Engine, choose_device
 
-
 ENGINE = Engine(torch.device("cpu"), "float32")
 TINY = ModelConfig(vocab_size=9, context_length=4, n_layers=1, n_heads=1, d_model=4)
 
