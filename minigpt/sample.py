@@ -33,6 +33,9 @@ class Sampler:
 
     def __init__(self, path: Path, checkpoint: str, device: str, changes: dict[str, Any]) -> None:
         self.run = load_run(path, checkpoint, choose_device(device))
+        place = self.run.model.token_embedding.weight.device
+        wish = "float32" if self.run.config.run.precision == "float32" else "auto"
+        self._engine = Engine(place, choose_precision(wish, place))
         self._packed: dict[torch.dtype, GPT] = {}
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
@@ -92,9 +95,7 @@ class Sampler:
 
     def _model(self, n_samples: int) -> GPT:
         """The run's model, packed for so many texts at once."""
-        device = self.run.model.token_embedding.weight.device
-        wish = "float32" if self.run.config.run.precision == "float32" else "auto"
-        dtype = weights_for_writing(Engine(device, choose_precision(wish, device)).dtype, device, n_samples)
+        dtype = weights_for_writing(self._engine.dtype, self._engine.device, n_samples)
         if dtype not in self._packed:
             self._packed[dtype] = pack(self.run.model, dtype)
         return self._packed[dtype]

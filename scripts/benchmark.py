@@ -6,6 +6,7 @@ python scripts/benchmark.py prepare --text FILE     text to tokens on disk besid
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -110,9 +111,7 @@ def prepare(
     }
     rows = [[side, f"{medians[side]:.1f}", f"{memory[side]:,.0f}"] for side in sides]
     rows.append(["minigpt, 10 MB", "", f"{memory['minigpt, 10 MB']:,.0f}"])
-    last = (
-        f"ratio {document['ratio']:.3f}; from the command to the first step of a run on prepared data {start_up:.1f} s"
-    )
+    last = f"ratio {document['ratio']:.3f}; a run of one step on prepared data takes {start_up:.1f} s"
     _report(document, [f"{megabytes:,} MB", "seconds", "peak MB"], rows, last, as_json)
 
 
@@ -171,7 +170,7 @@ def _encode_with_tiktoken(text: Path, tokenizer: Path) -> None:
     learned = load_tokenizer(tokenizer)
     assert isinstance(learned, BytePairTokenizer)
     pieces = [piece.text for document in read_documents(text, "text") for piece in cut(document)]
-    learned.encoding.encode_ordinary_batch(pieces, num_threads=_cores())
+    learned.encoding.encode_ordinary_batch(pieces, num_threads=os.cpu_count() or 1)
 
 
 def _prepare(text: Path, tokenizer: Path) -> None:
@@ -309,12 +308,6 @@ def _memory_bandwidth() -> float:
         matrix.mv(vector)
         seconds.append(time.perf_counter() - begin)
     return matrix.nbytes / min(seconds)
-
-
-def _cores() -> int:
-    import os
-
-    return os.cpu_count() or 1
 
 
 def _report(document: dict[str, Any], head: list[str], rows: list[list[str]], last: str, as_json: bool) -> None:

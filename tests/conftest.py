@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from minigpt import cli
+from minigpt.config import ModelConfig
+from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)  # as the processes that some tests start: the same numbers, bit for bit
@@ -33,6 +36,19 @@ TINY = [
     "run.compile=false",
 ]
 RECIPE = Path(__file__).parents[1] / "configs" / "stories.yaml"
+
+
+SHAPE: dict[str, Any] = {"vocab_size": 50, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 32}
+
+
+def random_model(**changes: Any) -> GPT:
+    """A model of `SHAPE`, changed, whose weights are random everywhere, also where a fresh one has zeros."""
+    model = GPT(ModelConfig(**{**SHAPE, **changes})).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.1, 0.2, generator=generator)
+    return model
 
 
 def minigpt(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

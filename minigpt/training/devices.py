@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch._dynamo  # torch.optim imports it at its first use, which takes a second
-import torch._inductor.config
 from torch import Tensor, nn
 
 from minigpt.config import DEVICES, ModelConfig
@@ -137,8 +135,10 @@ class Compiler:
         return True
 
     def _try(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
+        from torch._inductor import config as inductor  # seconds long, and only needed here
+
         # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
-        torch._inductor.config.cpp.vec_isa_ok = True
+        inductor.cpp.vec_isa_ok = True
         block = Block(config).to(engine.device).train()
         rotation = None
         if config.position == "rope":

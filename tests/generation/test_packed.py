@@ -3,15 +3,14 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import random_model
 
-from minigpt.config import ModelConfig
 from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation import evaluate
 from minigpt.generation.packed import PackedLinear, pack, weights_for_writing
 from minigpt.model.cache import Cache
-from minigpt.model.gpt import GPT
 from minigpt.runs import load_run
 
 CPU = torch.device("cpu")
@@ -28,27 +27,18 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def make(options: dict[str, Any]) -> GPT:
-    model = GPT(ModelConfig(vocab_size=50, context_length=16, n_layers=2, n_heads=4, d_model=32, **options)).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.1, 0.2, generator=generator)
-    return model
-
-
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, Any]) -> None:
-    model, cache = make(options), Cache(make(options).config)
+    model, cache = random_model(**options), Cache(random_model(**options).config)
     packed = pack(model, torch.float32)
     with torch.no_grad():
         parts = [packed(TOKENS[:, :5], cache), *(packed(TOKENS[:, i : i + 1], cache) for i in range(5, 16))]
         torch.testing.assert_close(torch.cat(parts, 1), model(TOKENS), rtol=1e-4, atol=1e-5)
-        assert torch.equal(model(TOKENS), make(options)(TOKENS)), "packing must leave the model as it is"
+        assert torch.equal(model(TOKENS), random_model(**options)(TOKENS)), "packing must leave the model as it is"
 
 
 def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
-    model = make({"dropout": 0.1}).train()
+    model = random_model(dropout=0.1).train()
     packed = pack(model, torch.float32)
     assert all(part.training for part in model.modules())
     with torch.no_grad():

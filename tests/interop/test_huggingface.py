@@ -2,11 +2,10 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import random_model
 
-from minigpt.config import ModelConfig
 from minigpt.errors import UserError
 from minigpt.interop.huggingface import to_transformers
-from minigpt.model.gpt import GPT
 
 GPT2 = {"position": "learned", "norm": "layernorm", "feed_forward": "gelu", "qk_norm": False}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -18,21 +17,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
 
 
-def make(**changes: Any) -> GPT:
-    model = GPT(ModelConfig(vocab_size=50, context_length=16, n_layers=2, n_heads=4, d_model=32, **changes)).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.1, 0.2, generator=generator)
-    return model
-
-
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_same_weights_give_the_same_logits_in_transformers(family: str, scaled: bool, tied: bool) -> None:
     """Scaled embeddings are another matrix than the output; without the scale a tied one is one and the same."""
-    model = make(**FAMILIES[family], scale_embeddings=scaled, tie_embeddings=tied)
+    model = random_model(**FAMILIES[family], scale_embeddings=scaled, tie_embeddings=tied)
     reference = to_transformers(model)
     assert reference.config.tie_word_embeddings == (tied and not scaled)
     with torch.no_grad():
@@ -42,4 +32,4 @@ def test_the_same_weights_give_the_same_logits_in_transformers(family: str, scal
 @pytest.mark.parametrize(("key", "value"), [("norm", "layernorm"), ("feed_forward", "gelu"), ("bias", True)])
 def test_a_setting_that_no_family_has_is_named(key: str, value: Any) -> None:
     with pytest.raises(UserError, match=f"model.{key} = {value}"):
-        to_transformers(make(**{key: value}))
+        to_transformers(random_model(**{key: value}))

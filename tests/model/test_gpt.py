@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import SHAPE, random_model
 
 from minigpt.config import ModelConfig
 from minigpt.model.attention import attention_weights
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
-SHAPE = {"vocab_size": 50, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 32}
 OPTIONS = [
     dict(
         zip(
@@ -30,22 +30,12 @@ OPTIONS = [
 ]
 
 
-def make(**changes: Any) -> GPT:
-    """A model whose weights are random everywhere, also where a fresh one has zeros."""
-    model = GPT(ModelConfig(**{**SHAPE, **changes})).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(0.1, 0.2, generator=generator)
-    return model
-
-
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 def test_cached_decoding_equals_the_full_forward_pass(options: dict[str, Any]) -> None:
-    model, cache = make(**options), Cache(ModelConfig(**{**SHAPE, **options}))
+    model, cache = random_model(**options), Cache(ModelConfig(**{**SHAPE, **options}))
     with torch.no_grad():
         full = model(TOKENS)
         parts = [model(TOKENS[:, :5], cache), *(model(TOKENS[:, i : i + 1], cache) for i in range(5, 16))]
@@ -54,7 +44,7 @@ def test_cached_decoding_equals_the_full_forward_pass(options: dict[str, Any]) -
 
 @pytest.mark.parametrize("position", ["rope", "learned"])
 def test_a_future_token_cannot_change_past_logits(position: str) -> None:
-    model, changed = make(position=position), TOKENS.clone()
+    model, changed = random_model(position=position), TOKENS.clone()
     changed[:, 9] = (changed[:, 9] + 1) % 50
     before, after = model(TOKENS), model(changed)
     assert torch.equal(before[:, :9], after[:, :9])
@@ -62,7 +52,7 @@ def test_a_future_token_cannot_change_past_logits(position: str) -> None:
 
 
 def test_a_past_token_changes_later_logits_so_attention_is_at_work() -> None:
-    model, changed = make(), TOKENS.clone()
+    model, changed = random_model(), TOKENS.clone()
     changed[:, 0] = (changed[:, 0] + 1) % 50
     assert not torch.allclose(model(TOKENS)[:, -1], model(changed)[:, -1])
 
