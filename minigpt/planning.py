@@ -68,10 +68,8 @@ class Plan:
 
 def plan(config: Config) -> Plan:
     """Work out and measure the costs of a recipe; takes a few seconds."""
-    kind = config.tokenizer.kind
-    check_kind(kind)
-    vocab_size = VOCABULARIES.get(kind, CHARACTERS if kind == "character" else config.tokenizer.vocab_size)
-    shape = config.model.model_copy(update={"vocab_size": vocab_size})
+    check_kind(config.tokenizer.kind)
+    shape = config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})
     device = choose_device(config.run.device)
     check_memory(config, shape, device)
     model = GPT(shape)
@@ -96,6 +94,13 @@ def plan(config: Config) -> Plan:
         steps * step_tokens,
         steps * seconds_per_step,
     )
+
+
+def expected_vocab_size(config: Config) -> int:
+    """Size of the vocabulary, as far as it is known before the text is read."""
+    kind = config.tokenizer.kind
+    learned = CHARACTERS if kind == "character" else config.tokenizer.vocab_size
+    return config.model.vocab_size or VOCABULARIES.get(kind, learned)
 
 
 def parameters_by_part(model: GPT) -> dict[str, int]:

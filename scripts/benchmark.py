@@ -3,6 +3,8 @@
 python scripts/benchmark.py train --text FILE       time to a validation loss of 1.886 on Tiny Shakespeare
 python scripts/benchmark.py sample                  tokens per second beside Transformers' generate
 python scripts/benchmark.py prepare --text FILE     text to tokens on disk beside tiktoken's batch encoding
+python scripts/benchmark.py step                    a training step beside what the machine's matrix products allow
+python scripts/benchmark.py memory                  peak memory beside that of all logits at once
 """
 
 import json
@@ -29,6 +31,8 @@ MEGABYTE = 10**6
 
 TextOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A text file (UTF-8).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+RecipeArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recipe (YAML).")]
+ChangesArgument = Annotated[list[str] | None, typer.Argument(help="Changes to it: key=value.")]
 RepeatsOption = Annotated[int, typer.Option(min=1, help="Times that each side is measured.")]
 
 
@@ -150,8 +154,7 @@ def _measured(work: Callable[..., None], *arguments: object) -> tuple[float, flo
     assert minigpt.data.tokens
     begin = time.perf_counter()
     work(*arguments)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+    return time.perf_counter() - begin, _peak_megabytes()
 
 
 def _learn(text: Path, tokenizer: Path, vocab_size: int) -> None:
@@ -202,19 +205,17 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Tokens per second beside Transformers' generate with its cache, on the same weights; one text and sixteen."""
-    import torch
-
     from minigpt.config import ModelConfig
     from minigpt.generation.packed import pack, weights_for_writing
     from minigpt.interop.huggingface import to_transformers
     from minigpt.model.gpt import GPT
 
-    bandwidth = _memory_bandwidth()
+    bandwidth, engine = _memory_bandwidth(), _engine()
     rows: list[dict[str, Any]] = []
     for name, shape in SHAPES.items():
         model = GPT(ModelConfig(**shape)).eval()
         model.initialise(0)
-        dtypes = {n: weights_for_writing(_dtype(), torch.device("cpu"), n) for n in (1, SEQUENCES)}
+        dtypes = {n: weights_for_writing(engine.dtype, engine.device, n) for n in (1, SEQUENCES)}
         packed, reference = {n: pack(model, dtype) for n, dtype in dtypes.items()}, to_transformers(model)
         ours: dict[int, list[float]] = {1: [], SEQUENCES: []}
         theirs: dict[int, list[float]] = {1: [], SEQUENCES: []}
@@ -257,13 +258,13 @@ def sample(
     _report(document, head, table, f"memory is read at {bandwidth / 1e9:.1f} GB/s", as_json)
 
 
-def _dtype() -> Any:
+def _engine() -> Any:
     import torch
 
     from minigpt.training.devices import Engine, choose_precision
 
     device = torch.device("cpu")
-    return Engine(device, choose_precision("auto", device)).dtype
+    return Engine(device, choose_precision("auto", device))
 
 
 def _bytes_of(packed: Any) -> int:
@@ -308,6 +309,140 @@ def _memory_bandwidth() -> float:
         matrix.mv(vector)
         seconds.append(time.perf_counter() - begin)
     return matrix.nbytes / min(seconds)
+
+
+@app.command()
+def step(
+    recipe: RecipeArgument = CONFIGS / "shakespeare.yaml",
+    changes: ChangesArgument = None,
+    repeats: RepeatsOption = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """A compiled training step in steady state beside what the rate of matrix products allows; its parts."""
+    import torch
+
+    from minigpt.planning import training_flops
+    from minigpt.training.devices import Compiler, matmul_rate
+
+    engine = _engine()
+    config, shape = _recipe(recipe, changes)
+    compiler = Compiler(shape, config.training.batch_size, engine) if config.run.compile is not False else None
+    model, optimizers, loss, tokens = _trainer(config, shape, engine)
+    document: dict[str, Any] = {"compiled": compiler is not None and compiler.compile(model, print)}
+    seconds: dict[str, list[float]] = {"forward": [], "backward": [], "clipping": [], "muon": [], "adamw": []}
+    rates = []
+    for turn in range(repeats + 3):
+        rate = matmul_rate(engine.device, engine.dtype)
+        clock = [time.perf_counter()]
+        with engine.autocast():
+            nats = loss(tokens, tokens)
+        clock.append(time.perf_counter())
+        nats.backward()
+        clock.append(time.perf_counter())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        clock.append(time.perf_counter())
+        for optimizer in optimizers.optimizers:
+            optimizer.step()
+            clock.append(time.perf_counter())
+            optimizer.zero_grad()
+        if turn >= 3:  # the first ones warm up
+            rates.append(rate)
+            for part, begin, end in zip(seconds, clock, clock[1:], strict=False):
+                seconds[part].append(end - begin)
+    parts = {part: median(taken) for part, taken in seconds.items() if taken}
+    whole, flops = median(map(sum, zip(*filter(None, seconds.values()), strict=True))), training_flops(shape, model)
+    attention = 6 * shape.n_layers * shape.n_heads * shape.d_head * shape.context_length
+    document |= {
+        "seconds": whole,
+        "tokens_per_second": tokens.numel() / whole,
+        "matmul_flops_per_second": median(rates),
+        "utilisation": flops * tokens.numel() / whole / median(rates),
+        "utilisation_target": 0.55,
+        "utilisation_without_masked_half": (flops - attention) * tokens.numel() / whole / median(rates),
+        "parts": parts,
+        "muon_share": parts["muon"] / whole if config.optimizer.name == "muon" else None,
+        "muon_share_target": 0.08,
+    }
+    rows = [[part, f"{1e3 * taken:.1f}", f"{taken / whole:.1%}"] for part, taken in parts.items()]
+    rows.append(["step", f"{1e3 * whole:.1f}", ""])
+    last = (
+        f"{document['tokens_per_second']:,.0f} tokens/s; {document['utilisation']:.1%} of the "
+        f"{median(rates) / 1e9:.0f} GFLOP/s of matrix products ({document['utilisation_without_masked_half']:.1%} "
+        "if the masked half of attention is not counted)"
+    )
+    _report(document, ["part", "milliseconds", "share"], rows, last, as_json)
+
+
+@app.command()
+def memory(
+    recipe: RecipeArgument = CONFIGS / "shakespeare.yaml",
+    changes: ChangesArgument = None,
+    vocab_size: Annotated[int, typer.Option(min=2, help="Tokens of the vocabulary.")] = 32_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Peak memory of training, not compiled, beside that of the same model with the logits of a whole batch at once."""
+    from minigpt.model.gpt import GPT
+    from minigpt.training.memory import memory_by_use
+
+    changes = [*(changes or []), f"model.vocab_size={vocab_size}", "run.compile=false"]
+    config, shape = _recipe(recipe, changes)
+    peaks = {}
+    for side, at_once in (("minigpt", False), ("all logits at once", True)):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            peaks[side] = pool.submit(_peak_of_training, recipe, changes, at_once).result()
+    expected = memory_by_use(config, shape, GPT(shape).n_parameters())
+    document = {"vocab_size": vocab_size, "peak_megabytes": peaks, "expected_bytes": expected}
+    rows = [[side, f"{peak:,.0f}"] for side, peak in peaks.items()]
+    last = "expected: " + ", ".join(f"{name} {size / MEGABYTE:,.0f} MB" for name, size in expected.items())
+    _report(document, [f"vocabulary of {vocab_size:,}", "peak MB beyond the imports"], rows, last, as_json)
+
+
+def _peak_of_training(recipe: Path, changes: list[str], at_once: bool) -> float:
+    import torch
+
+    engine = _engine()
+    config, shape = _recipe(recipe, changes)
+    before = _peak_megabytes()
+    model, optimizers, loss, tokens = _trainer(config, shape, engine)
+    for _ in range(2):
+        with engine.autocast():
+            if at_once:
+                nats = torch.nn.functional.cross_entropy(model(tokens).flatten(0, 1).float(), tokens.flatten())
+            else:
+                nats = loss(tokens, tokens)
+        nats.backward()
+        optimizers.step(1.0)
+    return _peak_megabytes() - before
+
+
+def _peak_megabytes() -> float:
+    """Of this process, so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+
+
+def _recipe(path: Path, changes: list[str] | None) -> tuple[Any, Any]:
+    """The config, and the model's with a size of vocabulary."""
+    from minigpt.planning import expected_vocab_size
+    from minigpt.recipes import load_recipe
+
+    config = load_recipe(path, changes or [])
+    return config, config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})
+
+
+def _trainer(config: Any, shape: Any, engine: Any) -> tuple[Any, Any, Any, Any]:
+    """A model, its optimizers, its loss, and a batch of tokens."""
+    import torch
+
+    from minigpt.model.gpt import GPT
+    from minigpt.optimizers import make_optimizers
+    from minigpt.training.loss import TrainingLoss
+
+    model = GPT(shape).train()
+    model.initialise(0)
+    loss = TrainingLoss(model, engine.dtype, compiled=config.run.compile is not False)
+    tokens = torch.randint(shape.vocab_size, (config.training.batch_size, shape.context_length))
+    return model, make_optimizers(model, config.optimizer, engine.dtype), loss, tokens
 
 
 def _report(document: dict[str, Any], head: list[str], rows: list[list[str]], last: str, as_json: bool) -> None:

@@ -15,6 +15,9 @@ from minigpt.model.cache import LayerCache
 from minigpt.model.norm import make_head_norm
 from minigpt.model.position import Rotation
 
+WORTH_HALVING = 64
+"""Positions in half a context from which on two small attentions are faster than one large."""
+
 
 class Attention(nn.Module):
     """Causal multi-head attention (Vaswani 2017), grouped-query where `n_kv_heads < n_heads` (Ainslie 2023)."""
@@ -41,8 +44,7 @@ class Attention(nn.Module):
         ):
             # Plain products go backward faster than the CPU's attention kernel (docs/experiments.md).
             groups = self.n_heads // self.n_kv_heads
-            weights = attention_weights(query, key.repeat_interleave(groups, 1))
-            mixed = weights @ value.repeat_interleave(groups, 1)
+            mixed = causal_mixture(query, key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1))
         else:
             several = x.shape[1] > 1  # a cache takes a whole prompt while empty, and then one token at a time
             mixed = F.scaled_dot_product_attention(
@@ -65,6 +67,19 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, n_heads: int) -> Tensor:  # B T (H K) -> B H T K
         return x.unflatten(2, (n_heads, self.d_head)).transpose(1, 2)
+
+
+def causal_mixture(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention in plain products: the values (B H T K) that each of the queries (B H T K) gets by its weights.
+
+    The earlier half of the queries is spared the later half of the keys, all of which it may not see.
+    """
+    half = query.shape[2] // 2
+    if half < WORTH_HALVING:
+        return attention_weights(query, key) @ value
+    early = attention_weights(query[:, :, :half], key[:, :, :half]) @ value[:, :, :half]
+    late = attention_weights(query[:, :, half:], key) @ value
+    return torch.cat((early, late), dim=2)
 
 
 def attention_weights(query: Tensor, key: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
     model = GPT(shape)
     model.initialise(config.run.seed)
     model.to(device).train()
-    compiled = compiler is not None and compiler.compile_blocks(model.blocks, _say)
+    compiled = compiler is not None and compiler.compile(model, _say)
     config = config.model_copy(
         update={
             "run": config.run.model_copy(update={"precision": engine.precision, "compile": compiled}),

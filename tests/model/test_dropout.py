@@ -18,9 +18,12 @@ def test_a_share_is_dropped_and_the_others_make_up_for_it(hashed: Dropout) -> No
 
 
 def test_what_is_dropped_at_one_place_says_nothing_about_another_or_the_next_time(hashed: Dropout) -> None:
-    first, again = ((hashed(torch.ones(2**20)) == 0).float() - 0.2 for _ in range(2))
-    for other in (again, *(first.roll(shift) for shift in (1, 2, 64, 256, 65_536))):
+    first, again = ((hashed(torch.ones(4096, 256)) == 0).float() - 0.2 for _ in range(2))
+    places = ((0, 1), (0, 2), (0, 64), (1, 0), (2, 0), (1, 1), (256, 0))
+    for other in (again, *(first.roll(place, (0, 1)) for place in places)):
         assert (first * other).mean().abs() < 0.001  # 6 standard deviations
+    squares = first[::2, ::2] * first[::2, 1::2] * first[1::2, ::2] * first[1::2, 1::2]  # two rows, two columns
+    assert squares.mean().abs() < 6 * 0.4**4 / len(squares.flatten()) ** 0.5
 
 
 def test_the_seed_decides_what_is_dropped(hashed: Dropout) -> None:

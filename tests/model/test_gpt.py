@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from conftest import SHAPE, random_model
 
 from minigpt.config import ModelConfig
-from minigpt.model.attention import attention_weights
+from minigpt.model.attention import WORTH_HALVING, attention_weights, causal_mixture
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
@@ -93,3 +93,14 @@ def test_explicit_weights_times_values_equal_the_fused_kernel(n_queries: int) ->
     fused = F.scaled_dot_product_attention(query, key, value, is_causal=True)
     explicit = attention_weights(query[:, :, -n_queries:], key) @ value
     torch.testing.assert_close(explicit, fused[:, :, -n_queries:])
+
+
+@pytest.mark.parametrize("length", [7, 2 * WORTH_HALVING, 2 * WORTH_HALVING + 1])
+def test_attention_in_plain_products_equals_the_fused_kernel_forward_and_backward(length: int) -> None:
+    inputs = torch.randn(3, 2, 4, length, 8, generator=torch.Generator().manual_seed(0))
+    plain, fused = inputs.clone().requires_grad_(), inputs.clone().requires_grad_()
+    mixed = causal_mixture(*plain.unbind(0)), F.scaled_dot_product_attention(*fused.unbind(0), is_causal=True)
+    torch.testing.assert_close(*mixed)
+    for part in mixed:
+        part.sin().sum().backward()
+    torch.testing.assert_close(plain.grad, fused.grad)

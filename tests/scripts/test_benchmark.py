@@ -95,3 +95,23 @@ def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
     evaluations = [(line["seconds"], line["validation_loss"]) for line in lines if "validation_loss" in line]
     assert len(evaluations) == 2
     assert (first["seconds"], first["loss"]) == evaluations[0]
+
+
+def test_the_parts_of_a_training_step_add_up_to_its_share_of_the_matrix_rate(
+    benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark.step(SCRIPT.parents[1] / "configs/stories.yaml", TINY, repeats=2, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert set(document["parts"]) == {"forward", "backward", "clipping", "muon", "adamw"}
+    assert sum(document["parts"].values()) == pytest.approx(document["seconds"], rel=0.5)
+    assert document["tokens_per_second"] == pytest.approx(4 * 32 / document["seconds"])
+    assert 0 < document["utilisation_without_masked_half"] < document["utilisation"] < 1
+    assert document["muon_share"] == pytest.approx(document["parts"]["muon"] / document["seconds"])
+
+
+def test_peak_memory_grows_with_all_logits_at_once() -> None:
+    recipe, size = SCRIPT.parents[1] / "configs/stories.yaml", 20_000
+    changes = [*TINY, "model.context_length=256", "training.batch_size=16"]
+    command = [sys.executable, SCRIPT, "memory", recipe, *changes, "--vocab-size", str(size), "--json"]
+    peaks = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["peak_megabytes"]
+    assert peaks["all logits at once"] > peaks["minigpt"] + 16 * 256 * size * 4 / 1e6

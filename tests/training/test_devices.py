@@ -2,18 +2,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from minigpt.config import ModelConfig
 from minigpt.errors import UserError
+from minigpt.model.gpt import GPT
 from minigpt.training import devices
 from minigpt.training.devices import Compiler, Engine, choose_device
 
 ENGINE = Engine(torch.device("cpu"), "float32")
-TINY = ModelConfig(vocab_size=9, context_length=4, n_layers=1, n_heads=1, d_model=4)
+TINY = ModelConfig(vocab_size=9, context_length=4, n_layers=2, n_heads=1, d_model=4)
 
 
-def test_without_a_working_compiler_there_is_one_warning_and_blocks_stay_as_they_are(
+def test_without_a_working_compiler_there_is_one_warning_and_the_model_stays_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(_function: Any) -> Any:
@@ -21,17 +21,17 @@ def test_without_a_working_compiler_there_is_one_warning_and_blocks_stay_as_they
 
     monkeypatch.setattr(devices.torch, "compile", broken)
     warnings: list[str] = []
-    blocks = nn.ModuleList([nn.Linear(2, 2)])
-    assert not Compiler(TINY, 2, ENGINE).compile_blocks(blocks, warnings.append)
+    model = GPT(TINY)
+    assert not Compiler(TINY, 2, ENGINE).compile(model, warnings.append)
     assert warnings == ["torch.compile does not work here, training goes on without it (no C++ compiler)"]
-    assert blocks[0]._compiled_call_impl is None
+    assert model.blocks[0]._compiled_call_impl is None
 
 
-def test_with_a_working_compiler_every_block_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_working_compiler_every_part_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices.torch, "compile", lambda function, **_: function)
-    blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
-    assert Compiler(TINY, 2, ENGINE).compile_blocks(blocks, pytest.fail)
-    assert all(block._compiled_call_impl is not None for block in blocks)
+    model = GPT(TINY)
+    assert Compiler(TINY, 2, ENGINE).compile(model, pytest.fail)
+    assert all(part._compiled_call_impl is not None for part in (model.dropout, *model.blocks))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
