@@ -200,6 +200,8 @@ class TrainingConfig(Section):
     """Evaluate on so many tokens of the validation text, always the same ones."""
     checkpoint_every: int = Field(250, ge=1, le=10**12)
     """Steps between checkpoints."""
+    keep_checkpoints: int = Field(8, ge=0, le=1000)
+    """Checkpoints whose weights stay to the end, evenly spread over the run, to see how the model came about."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many evaluations without a new best loss."""
     gradient_clip: float | None = Field(1.0, gt=0)

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ TINY = [
     "training.max_steps=12",
     "training.evaluate_every=6",
     "training.checkpoint_every=3",
+    "training.keep_checkpoints=3",
     "training.evaluation_tokens=500",
     "sampling.max_new_tokens=10",
     "run.precision=float32",
@@ -39,6 +41,24 @@ RECIPE = Path(__file__).parents[1] / "configs" / "stories.yaml"
 
 
 SHAPE: dict[str, Any] = {"vocab_size": 50, "context_length": 16, "n_layers": 2, "n_heads": 4, "d_model": 32}
+
+ARCHITECTURES = [
+    dict(
+        zip(
+            ("position", "norm", "feed_forward", "qk_norm", "bias", "tie_embeddings", "n_kv_heads"), values, strict=True
+        )
+    )
+    for values in product(
+        ("rope", "learned"),
+        ("rmsnorm", "layernorm"),
+        ("swiglu", "gelu"),
+        (True, False),
+        (True, False),
+        (True, False),
+        (4, 2),
+    )
+]
+"""Every combination of the options that change what a block computes."""
 
 
 def random_model(**changes: Any) -> GPT:

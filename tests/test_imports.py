@@ -21,12 +21,17 @@ ALLOWED = {
         "config", "errors", "recipes", "tokenizers", "model", "optimizers", "data", "generation", "evaluation", "runs",
         "__init__",
     },
+    "inspection": {"config", "errors", "tokenizers", "model", "generation", "runs", "data", "evaluation"},
+    "serving": {"errors", "inspection", "runs"},
     "interop": {"config", "errors", "model"},
     "experiments": {"recipes", "runs", "training"},
     "assessment": {"data", "errors", "evaluation", "runs", "tokenizers", "training"},
     "planning": {"config", "model", "optimizers", "tokenizers", "training"},
     "sample": {"config", "errors", "generation", "model", "runs", "training"},
-    "cli": {"errors", "recipes", "runs", "training", "experiments", "assessment", "planning", "sample"},
+    "cli": {
+        "errors", "recipes", "runs", "tokenizers", "training", "experiments", "assessment", "planning", "sample",
+        "inspection", "serving",
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }  # fmt: skip

@@ -24,7 +24,7 @@ class GenerationStep:
 @torch.inference_mode()
 def generate(
     model: GPT,
-    prompt: Sequence[int],
+    prompt: Sequence[int] | Tensor,
     config: SamplingConfig,
     *,
     end_of_text: int,
@@ -33,16 +33,19 @@ def generate(
 ) -> Iterator[GenerationStep]:
     """Continue `prompt` (at least one token) `n_samples` times in one batch, up to `config.max_new_tokens` tokens.
 
+    A prompt may also be several of one length (B T), each of which is continued once.
     A sample that has reached `end_of_text` repeats it; the iterator ends when all have. Where the text outgrows the
     context, the model goes on with the last half context of it: it forgets the beginning, and has room to write.
     """
-    assert prompt, "a prompt has at least one token; begin an empty one with end_of_text"
+    prompts = torch.as_tensor(prompt)
+    prompts = prompts.expand(n_samples, -1) if prompts.ndim == 1 else prompts  # B T
+    n_samples = len(prompts)
+    assert prompts.shape[1], "a prompt has at least one token; begin an empty one with end_of_text"
     device = model.token_embedding.weight.device
     generator = torch.Generator().manual_seed(seed)
     context_length = model.config.context_length
-    text = list(torch.tensor(prompt).repeat(n_samples, 1).split(1, 1))  # columns (B 1), to which the new ones come
-    seen = torch.zeros(n_samples, model.config.vocab_size or 0, dtype=torch.bool)
-    seen[:, prompt] = True
+    text = list(prompts.split(1, 1))  # columns (B 1), to which the new ones come
+    seen = torch.zeros(n_samples, model.config.vocab_size or 0, dtype=torch.bool).scatter_(1, prompts, value=True)
     finished = torch.zeros(n_samples, dtype=torch.bool)
     cache = Cache(model.config)
     unread = torch.cat(text[-context_length:], 1)

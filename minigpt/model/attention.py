@@ -34,7 +34,8 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None
     ) -> Tensor:  # B T D -> B T D
-        query, key, value = self.project(x, rotation)
+        query, key, value = self.project(x)
+        query, key = self.place(query, key, rotation)
         if cache is not None:
             key, value = cache.append(key, value)
         if (
@@ -50,14 +51,21 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(
                 query, key, value, is_causal=several, enable_gqa=self.n_kv_heads < self.n_heads
             )
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return self.join(mixed)
 
-    def project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B H T K), keys and values (B G T K) of `x` (B T D), normalised and rotated to their positions."""
-        query = self.q_norm(self._split(self.q_proj(x), self.n_heads))
-        key = self.k_norm(self._split(self.k_proj(x), self.n_kv_heads))
-        value = self._split(self.v_proj(x), self.n_kv_heads)
-        return (query, key, value) if rotation is None else (rotation(query), rotation(key), value)
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B H T K), keys and values (B G T K) of `x` (B T D)."""
+        query = self._split(self.q_proj(x), self.n_heads)
+        return query, self._split(self.k_proj(x), self.n_kv_heads), self._split(self.v_proj(x), self.n_kv_heads)
+
+    def place(self, query: Tensor, key: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+        """The queries and keys, normalised, and turned to their positions."""
+        query, key = self.q_norm(query), self.k_norm(key)
+        return (query, key) if rotation is None else (rotation(query), rotation(key))
+
+    def join(self, mixed: Tensor) -> Tensor:  # B H T K -> B T D
+        """What the heads have gathered, written into the residual stream."""
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     @torch.no_grad()
     def hand_on_values(self) -> None:
@@ -88,7 +96,16 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     query is B H T K, key is B H S K with S >= T; the T queries stand at the last T of the S positions.
     Returns B H T S in the dtype of the query. This is what the fused kernel computes and throws away.
     """
-    scores = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
+    return causal_softmax(attention_scores(query, key)).to(query.dtype)
+
+
+def attention_scores(query: Tensor, key: Tensor) -> Tensor:
+    """How well each query (B H T K) matches each key (B H S K): QKᵀ/√K (B H T S) in float32, the future included."""
+    return (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
+
+
+def causal_softmax(scores: Tensor) -> Tensor:
+    """Shares that sum to 1 in each row of `scores` (B H T S), and that are 0 for the future of each query."""
     n_queries, n_keys = scores.shape[-2:]
     future = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).triu(n_keys - n_queries + 1)
-    return scores.masked_fill(future, -math.inf).softmax(-1).to(query.dtype)
+    return scores.masked_fill(future, -math.inf).softmax(-1)

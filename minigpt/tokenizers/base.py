@@ -49,6 +49,10 @@ class Tokenizer(ABC):
         ids: list[int] = self.encode(text).tolist()
         return [self.end_of_text, *ids] if begin_document or not ids else ids
 
+    def merges(self, token: int) -> list[tuple[bytes, bytes]]:  # noqa: ARG002 - only byte-pair encoding merges
+        """The pairs that were joined, in order, to make a token out of single bytes."""
+        return []
+
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that `ids` stand for; they may begin or end inside a character."""
         return b"".join([self.token_bytes[token] for token in ids])

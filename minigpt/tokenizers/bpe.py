@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -83,6 +84,18 @@ class BytePairTokenizer(Tokenizer):
         for token, rank in encoding._mergeable_ranks.items():
             token_bytes[rank] = token
         return cls(name, encoding._pat_str, token_bytes, special_tokens)
+
+    def merges(self, token: int) -> list[tuple[bytes, bytes]]:
+        """The pairs that were joined, in order, to make a token out of single bytes."""
+        ranks = self.encoding._mergeable_ranks
+        parts = [bytes([byte]) for byte in self.token_bytes[token]]
+        joined = []
+        while len(parts) > 1:
+            pairs = list(pairwise(parts))
+            place = min(range(len(pairs)), key=lambda i: ranks.get(b"".join(pairs[i]), len(self.token_bytes)))
+            joined.append(pairs[place])
+            parts[place : place + 2] = [b"".join(pairs[place])]
+        return joined
 
     def _encode(self, text: str) -> TokenIds:
         blocks = range(0, len(text) - WHITE_BLOCK + 1, WHITE_BLOCK)

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,16 +62,26 @@ def save_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, progr
         raise
 
 
-def write_index(folder: RunFolder, index: Index) -> None:
-    """Make `index` the truth, and delete the checkpoints that it no longer names."""
+def write_index(folder: RunFolder, index: Index, series: Collection[int] = ()) -> None:
+    """Make `index` the truth, and delete the checkpoints that it does not name; the weights of a `series` stay."""
     partial = folder.index.with_name(".partial-index.json")
     write_durably(partial, json.dumps(asdict(index)).encode())
     partial.replace(folder.index)
     _flush_directory(folder.index.parent)
-    kept = {folder.checkpoint(step).name for step in (index.last, index.best) if step is not None}
-    for path in folder.index.parent.iterdir():
-        if path.is_dir() and path.name not in kept:
+    kept = {folder.checkpoint(step) for step in (index.last, index.best) if step is not None}
+    to_look_at = {folder.checkpoint(step) for step in series}
+    for path in [path for path in folder.index.parent.iterdir() if path.is_dir() and path not in kept]:
+        if path in to_look_at:
+            (path / "training_state.pt").unlink(missing_ok=True)
+        else:
             _delete(path)
+
+
+def thinned(steps: Collection[int], every: int, n: int) -> set[int]:
+    """At most `n` of the checkpoints at multiples of `every` steps, evenly spread: all, each second, each fourth."""
+    while n and len(kept := {step for step in steps if step % every == 0}) > n:
+        every *= 2
+    return kept if n else set()
 
 
 def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers) -> Progress:

@@ -18,9 +18,9 @@ from minigpt.generation.generate import generate
 from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
-from minigpt.runs import Index, RunFolder
+from minigpt.runs import Index, RunFolder, kept_steps
 from minigpt.tokenizers import Tokenizer
-from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, write_index
+from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, thinned, write_index
 from minigpt.training.devices import Engine, eager
 from minigpt.training.distributed import Processes
 from minigpt.training.interruption import Interrupted, Interruption
@@ -161,9 +161,15 @@ class Trainer:
         if self.log and self.progress.step != self.saved_step:
             self.progress.metrics_bytes = self.log.position()
             save_checkpoint(self.folder, self.model, self.optimizers, self.progress)
-            write_index(self.folder, Index(self.progress.step, self.progress.best_step))
+            self.write_index()
         self.saved_step = self.progress.step
         self.processes.wait()
+
+    def write_index(self) -> None:
+        """Say which checkpoints are last and best; of the others, a thinned series stays to be looked at."""
+        training = self.config.training
+        series = thinned(kept_steps(self.folder), training.checkpoint_every, training.keep_checkpoints)
+        write_index(self.folder, Index(self.progress.step, self.progress.best_step), series)
 
     def evaluate(self) -> Evaluation:
         """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""
@@ -183,7 +189,7 @@ class Trainer:
             progress.stale_evaluations += 1
         if self.log:
             sample = self.sample()
-            write_index(self.folder, Index(progress.step, progress.best_step))
+            self.write_index()
             self.log.write(
                 step=progress.step,
                 tokens=progress.tokens,

@@ -37,6 +37,17 @@ def test_greedy_text_is_the_argmax_of_the_full_forward_pass(model: GPT) -> None:
         text.append(token)
 
 
+def test_several_prompts_are_continued_each_as_if_alone(model: GPT) -> None:
+    greedy = SamplingConfig(max_new_tokens=10, temperature=0)
+    steps = list(generate(model, torch.tensor([[3, 7], [4, 1]]), greedy, end_of_text=-1, seed=0))
+    together = torch.stack([step.token_ids for step in steps], 1).tolist()
+    alone = [
+        [int(step.token_ids) for step in generate(model, prompt, greedy, end_of_text=-1, seed=0)]
+        for prompt in ([3, 7], [4, 1])
+    ]
+    assert together == alone
+
+
 def test_a_text_longer_than_the_context_goes_on_from_its_last_half(model: GPT) -> None:
     text = list(range(1, 15))
     for token in tokens(model, text, max_new_tokens=8):

@@ -1,39 +1,20 @@
 import math
-from itertools import product
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SHAPE, random_model
+from conftest import ARCHITECTURES, SHAPE, random_model
 
 from minigpt.config import ModelConfig
 from minigpt.model.attention import WORTH_HALVING, attention_weights, causal_mixture
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
-OPTIONS = [
-    dict(
-        zip(
-            ("position", "norm", "feed_forward", "qk_norm", "bias", "tie_embeddings", "n_kv_heads"), values, strict=True
-        )
-    )
-    for values in product(
-        ("rope", "learned"),
-        ("rmsnorm", "layernorm"),
-        ("swiglu", "gelu"),
-        (True, False),
-        (True, False),
-        (True, False),
-        (4, 2),
-    )
-]
-
-
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
+@pytest.mark.parametrize("options", ARCHITECTURES, ids=lambda options: "-".join(map(str, options.values())))
 def test_cached_decoding_equals_the_full_forward_pass(options: dict[str, Any]) -> None:
     model, cache = random_model(**options), Cache(ModelConfig(**{**SHAPE, **options}))
     with torch.no_grad():

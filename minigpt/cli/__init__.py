@@ -1,0 +1,58 @@
+"""The commands: each parses, calls, prints. Heavy packages are imported inside, so that help comes at once."""
+
+import sys
+from typing import Any
+
+import typer
+
+from minigpt.cli import inside, make, use
+from minigpt.errors import UserError
+
+app = typer.Typer(
+    help="Train a small GPT, sample from it, look inside, take it with you.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    make.train,
+    use.sample,
+    use.evaluate,
+    inside.explain,
+    inside.tokenize,
+    inside.embeddings,
+    make.config,
+):
+    app.command()(command)
+
+CommandLineError: Any = typer.BadParameter.mro()[2]
+"""What typer raises for a wrong option or argument; it exports only this descendant of it."""
+
+
+def main() -> None:
+    """Run a command; exit status 2 and one `error:` line for what a user can mend."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        status = _fail(str(error))
+    except CommandLineError as error:
+        status = _fail(f"command line: {error.format_message()}")
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        status = 130
+    except BrokenPipeError:
+        status = 0
+    except OSError as error:
+        status = _fail(f"{error.filename or 'files'}: {error.strerror or error}; mend that, and run the command again")
+    except Exception as error:
+        if type(error).__name__ != "Interrupted":
+            raise
+        print(f"interrupted, {error}; go on with --resume", file=sys.stderr)  # noqa: T201
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return 2

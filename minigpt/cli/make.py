@@ -1,0 +1,94 @@
+"""Commands that make a model: `train`, and `config`, which says what that will cost."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigpt.cli.options import JsonOption
+from minigpt.cli.pages import write_page
+from minigpt.errors import UserError
+
+
+def train(
+    recipe: Annotated[
+        list[str] | None, typer.Argument(metavar="CONFIG [SECTION.KEY=VALUE ...]", help="Recipe and changes to it.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run folder if it exists.")] = False,
+) -> None:
+    """Train a model by a recipe (YAML), or go on with a run."""
+    words = recipe or []
+    if resume is not None:
+        if overwrite:
+            raise UserError("command line: --resume goes on with a run and --overwrite replaces it; give one of them")
+        if words and "=" not in words[0]:
+            raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
+        from minigpt.training import run
+
+        folder, evaluation = run.resume(resume, words)
+    else:
+        if not words:
+            raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
+        from minigpt.recipes import load_recipe
+
+        config = load_recipe(Path(words[0]), words[1:])
+        from minigpt.training import run
+
+        folder, evaluation = run.start(config, overwrite)
+    if os.environ.get("RANK", "0") == "0":
+        _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
+
+
+def config(
+    recipe: Annotated[
+        list[str] | None, typer.Argument(metavar="CONFIG [SECTION.KEY=VALUE ...]", help="Recipe and changes to it.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a whole recipe, and what training by it will cost on this machine."""
+    from minigpt.recipes import json_schema, load_recipe, to_yaml
+
+    if schema:
+        typer.echo(json_schema(), nl=False)
+        return
+    if not recipe:
+        raise UserError("command line: name a recipe, such as configs/stories.yaml")
+    resolved = load_recipe(Path(recipe[0]), recipe[1:])
+    from minigpt.planning import plan
+
+    costs = plan(resolved)
+    if as_json:
+        typer.echo(json.dumps({"config": resolved.model_dump(), "plan": costs.as_dict()}))
+    else:
+        typer.echo(to_yaml(resolved))
+        typer.echo(costs.describe())
+
+
+def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
+    """Tell what came out, where it is and what to do next."""
+    from minigpt.assessment import assess
+    from minigpt.experiments.report import write_report
+    from minigpt.inspection import page
+    from minigpt.runs import load_run
+    from minigpt.training.devices import choose_device
+    from minigpt.training.metrics import read_metrics
+
+    run = load_run(path, "last")
+    write_report(run.folder)
+    write_page(path / "explain.html", page.explain(run, page.default_prompt(run)))
+    lines = read_metrics(run.folder.metrics)
+    sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
+    typer.echo(f"\n{sample.strip()}\n")
+    typer.echo(f"validation loss {loss:.4f} nats per token, {bits_per_byte:.4f} bits per byte")
+    if run.config.data.source == "stories":
+        figures = assess(path, None, None, "last", choose_device(run.config.run.device))
+        gap = f", {figures['gap']:.1%} above the entropy" if "gap" in figures else ""
+        typer.echo(f"over the whole validation text {figures['loss']:.4f}{gap}")
+    typer.echo(f"curves are in {path}/report.html, the model's inside in {path}/explain.html")
+    typer.echo(f"write more with: minigpt sample {path}")

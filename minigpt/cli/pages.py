@@ -1,0 +1,22 @@
+"""Pages are written to files and opened where somebody sits in front of a desktop."""
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+from minigpt.errors import UserError
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write HTML to a file; UserError where the place does not allow it."""
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+
+
+def show(address: str) -> None:
+    """Open a page in the browser, where somebody sits in front of one."""
+    if sys.stdout.isatty() and (sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY")):
+        webbrowser.open(address)

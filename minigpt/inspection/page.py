@@ -1,0 +1,228 @@
+"""`minigpt explain`: everything that `trace` finds out about one text, as one page that needs nothing else."""
+
+import base64
+import importlib.resources
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jinja2 import Environment
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from minigpt.config import SamplingConfig
+from minigpt.errors import UserError
+from minigpt.generation.generate import generate
+from minigpt.inspection.embeddings import Embedding
+from minigpt.inspection.trace import LayerTrace, Trace, trace
+from minigpt.inspection.worked_example import worked_example
+from minigpt.model.gpt import GPT
+from minigpt.runs import Run, kept_steps, load_run
+from minigpt.tokenizers.compare import Tokenized, steps, tokenize, visible
+
+CANDIDATES, CONTINUATION = 8, 12
+"""Next tokens whose consequences are in the page, and how many tokens these are long."""
+GUESSES = 5
+"""Tokens that are listed where a layer is asked what it would say."""
+NEIGHBOURS = 8
+DEFAULT_LENGTH = 24
+"""Tokens that are looked at where no text was given."""
+MAPPED = 3000
+"""Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
+
+Numbers = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a checkpoint made of the same text: its step, its guesses, where its heads looked."""
+
+    step: int
+    traced: Trace
+
+
+def explain(run: Run, prompt: str, live: bool = False) -> str:
+    """The page (HTML); UserError where the prompt is longer than the context or cannot be encoded.
+
+    A `live` one has a field for another text, whose numbers it asks the server for that it came from.
+    """
+    data = json.dumps(page_data(run, prompt), ensure_ascii=False, separators=(",", ":"))
+    return _render(
+        "explain.html.jinja",
+        name=run.folder.path.name,
+        prompt=prompt,
+        script=Markup(_template("explain.js")),  # noqa: S704 - our own file
+        data=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - no text can end the element that it stands in
+        model=run.config.model,
+        step=run.step,
+        live=live,
+        parts=list(matrices(run.model)),
+        example=worked_example(),
+    )
+
+
+def tokens_page(text: str, sides: list[Tokenized]) -> str:
+    """A page (HTML) of one text under several tokenizers."""
+    return _render("tokenize.html.jinja", text=text, sides=sides, visible=visible, steps=steps)
+
+
+def default_prompt(run: Run) -> str:
+    """What to look inside of where nothing was asked for: the run's prompt, or else something of its corpus."""
+    prompt = run.config.sampling.prompt
+    if not prompt and run.config.data.source == "stories":
+        prompt = "Alice gave Bob"
+    ids = run.tokenizer.encode(prompt).tolist()
+    if not ids:
+        end, settings = run.tokenizer.end_of_text, SamplingConfig(max_new_tokens=DEFAULT_LENGTH)
+        ids = [int(step.token_ids) for step in generate(run.model, [end], settings, end_of_text=end, seed=0)]
+    limit = min(DEFAULT_LENGTH, run.config.model.context_length - 1)
+    text = run.tokenizer.decode(ids[:limit])
+    while len(run.tokenizer.encode(text)) > limit:  # bytes that are no character become longer in text
+        text = text[:-1]
+    return text
+
+
+def _render(template: str, **values: object) -> str:
+    style = Markup(_template("explain.css"))  # noqa: S704 - our own file
+    return Environment(autoescape=True).from_string(_template(template)).render(style=style, **values)
+
+
+def _template(name: str) -> str:
+    return (importlib.resources.files("minigpt.inspection") / "templates" / name).read_text(encoding="utf-8")
+
+
+def page_data(run: Run, prompt: str) -> dict[str, Any]:
+    """All numbers of the page; arrays are float16 in base64, with their shapes."""
+    tokenizer, config = run.tokenizer, run.config
+    token_ids = tokenizer.encode_prompt(prompt, config.sampling.begin_document is True)
+    if len(token_ids) > config.model.context_length:
+        raise UserError(
+            f"command line: --prompt: has {len(token_ids):,} tokens, and the model sees "
+            f"{config.model.context_length:,} at once; shorten it"
+        )
+    traced = trace(run.model, token_ids)
+    embedding = Embedding.of(run)
+    mapped, places = embedding.map(MAPPED)
+    return {
+        "model": config.model.model_dump(),
+        "step": run.step,
+        "prompt": prompt,
+        "tokens": _tokens(run, prompt, token_ids, embedding),
+        "vocabulary": [visible(piece) or "⟨end⟩" for piece in tokenizer.token_bytes],
+        "embedding": _pack(traced.embedding),
+        "position": None if traced.position is None else _pack(traced.position),
+        "layers": [_layer(layer) for layer in traced.layers],
+        "normed": _pack(traced.normed),
+        "logits": _pack(traced.logits[-1]),
+        "guesses": _guesses(traced.logits),
+        "sampling": config.sampling.model_dump(include={"temperature", "top_k", "top_p", "min_p"}),
+        "continuations": _continuations(run, token_ids, traced),
+        "map": {"tokens": mapped, "places": _pack(places)},
+        "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
+    }
+
+
+def matrices(model: GPT) -> Iterator[dict[str, Any]]:
+    """Name, shape, parameters and operations per token of every tensor, those of all blocks together."""
+    config, seen = model.config, dict[str, dict[str, Any]]()
+    for name, parameter in model.named_parameters():
+        short = name.removesuffix(".weight")
+        if short.startswith("blocks."):
+            short = short.split(".", 2)[2]
+        row = seen.setdefault(
+            short, {"name": short, "shape": " × ".join(map(str, parameter.shape)), "n": 0, "flops": 0}
+        )
+        row["n"] += parameter.numel()
+        multiplied = parameter.ndim == 2 and (name != "token_embedding.weight" or config.tie_embeddings)
+        row["flops"] += 2 * parameter.numel() if multiplied and not name.startswith("position") else 0
+    yield from seen.values()
+
+
+def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
+    """The same text in every checkpoint that the run has kept, in order."""
+    for step in kept_steps(run.folder):
+        yield Stage(step, last if step == run.step else trace(_model_at(run.folder.path, step), token_ids))
+
+
+@lru_cache(maxsize=8)
+def _model_at(path: Path, step: int) -> GPT:
+    return load_run(path, str(step)).model
+
+
+def _tokens(run: Run, prompt: str, token_ids: list[int], embedding: Embedding) -> list[dict[str, Any]]:
+    shown = tokenize(prompt, "", run.tokenizer).tokens
+    none: list[list[tuple[bytes, bytes]]] = [[]] * (len(token_ids) - len(shown))  # end-of-text, where it comes first
+    merges = none + [token.merges for token in shown]
+    return [
+        {
+            "id": token,
+            "piece": visible(run.tokenizer.token_bytes[token]) or "⟨end⟩",
+            "bytes": list(run.tokenizer.token_bytes[token]),
+            "merges": [[visible(part) for part in pair] for pair in joined],
+            "neighbours": [[one.token, round(one.cosine, 3)] for one in embedding.neighbours(token, NEIGHBOURS)],
+        }
+        for token, joined in zip(token_ids, merges, strict=True)
+    ]
+
+
+def _layer(layer: LayerTrace) -> dict[str, Any]:
+    attention, thought = layer.attention, layer.feed_forward
+    arrays = {
+        "residual": layer.residual,
+        "attention_input": layer.attention_input,
+        "query": attention.query,
+        "key": attention.key,
+        "value": attention.value,
+        "placed_query": attention.placed_query,
+        "placed_key": attention.placed_key,
+        "weights": attention.weights,
+        "mixed": attention.mixed,
+        "attention_output": attention.output,
+        "between": layer.between,
+        "feed_forward_input": layer.feed_forward_input,
+        "hidden": thought.hidden,
+        "feed_forward_output": thought.output,
+        "leaving": layer.leaving,
+    }
+    packed: dict[str, Any] = {name: _pack(array) for name, array in arrays.items()}
+    guesses = {"between": _guesses(layer.logits_between), "leaving": _guesses(layer.logits_leaving)}
+    return {**packed, "guesses": guesses}
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    weights = np.stack([layer.attention.weights for layer in stage.traced.layers])
+    return {"step": stage.step, "guesses": _guesses(stage.traced.logits[-1:])[0], "weights": _pack(weights)}
+
+
+def _guesses(logits: Numbers) -> list[list[list[float]]]:
+    """For each row of logits (T V) the most probable tokens with their probabilities."""
+    probabilities = torch.tensor(logits).softmax(-1).topk(min(GUESSES, logits.shape[-1]))
+    return [
+        [[token, round(share, 4)] for token, share in zip(tokens, shares, strict=True)]
+        for tokens, shares in zip(probabilities.indices.tolist(), probabilities.values.tolist(), strict=True)
+    ]
+
+
+def _continuations(run: Run, token_ids: list[int], traced: Trace) -> list[dict[str, Any]]:
+    """What the model would write, most probable token by token, after each of the likeliest next tokens."""
+    candidates = np.argsort(-traced.logits[-1])[:CANDIDATES].tolist()
+    texts = torch.tensor([[*token_ids, token] for token in candidates])
+    greedy, end = SamplingConfig(temperature=0, max_new_tokens=CONTINUATION), run.tokenizer.end_of_text
+    steps = [step.token_ids for step in generate(run.model, texts, greedy, end_of_text=end, seed=0)]
+    found = []
+    for token, written in zip(candidates, torch.stack(steps, 1).tolist(), strict=True):
+        until_end = [] if token == end else written[: written.index(end)] if end in written else written
+        found.append({"id": token, "text": run.tokenizer.decode([token, *until_end])})
+    return found
+
+
+def _pack(array: Numbers) -> dict[str, Any]:
+    """An array as half-precision numbers in base64: three digits each, which is what a page shows."""
+    limit = float(np.finfo(np.float16).max)
+    content = base64.b64encode(np.clip(array, -limit, limit).astype("<f2").tobytes()).decode()
+    return {"shape": list(array.shape), "data": content}

@@ -1,0 +1,1 @@
+"""What minigpt serves on this machine."""

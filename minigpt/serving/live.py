@@ -1,0 +1,97 @@
+"""The explain page, live: type a text and the page follows; for whoever sits at this machine, and for nobody else.
+
+It listens on the loopback interface only, answers only to requests that name it so (another site's page cannot reach it
+through a name of its own), and no request names a file.
+"""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from minigpt.errors import UserError
+from minigpt.inspection.page import default_prompt, explain, page_data
+from minigpt.runs import Run, checkpoint_step, load_run
+
+LOOPBACK = "127.0.0.1"
+LONGEST = 100_000
+"""Bytes of a request."""
+
+
+class LiveRun:
+    """A run whose model is loaded anew as soon as training has saved a newer checkpoint."""
+
+    def __init__(self, path: Path, checkpoint: str) -> None:
+        self._path, self._checkpoint = path, checkpoint
+        self._run = load_run(path, checkpoint)
+        self._lock = Lock()
+
+    def newest(self) -> Run:
+        """The run with its newest weights; those of before where training is just replacing them."""
+        with self._lock:
+            try:
+                if checkpoint_step(self._run.folder, self._checkpoint) != self._run.step:
+                    self._run = load_run(self._path, self._checkpoint)
+            except UserError:
+                pass
+            return self._run
+
+
+def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
+    """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`."""
+    live = LiveRun(path, checkpoint)
+
+    def page(_request: Request) -> Response:
+        run = live.newest()
+        return HTMLResponse(explain(run, default_prompt(run) if prompt is None else prompt, live=True))
+
+    def step(_request: Request) -> Response:
+        return JSONResponse(live.newest().step)
+
+    async def data(request: Request) -> Response:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST:
+                return JSONResponse({"error": f"the text is longer than {LONGEST:,} bytes"}, 413)
+        try:
+            asked = json.loads(body)["prompt"]
+        except (ValueError, KeyError, TypeError):
+            return JSONResponse({"error": 'the request must be {"prompt": TEXT}'}, 400)
+        if not isinstance(asked, str):
+            return JSONResponse({"error": "the prompt must be a text"}, 400)
+        try:
+            return JSONResponse(page_data(live.newest(), asked))
+        except UserError as error:
+            return JSONResponse({"error": str(error).removeprefix("command line: --prompt: ")}, 400)
+
+    return Starlette(
+        routes=[Route("/", page), Route("/step", step), Route("/data", data, methods=["POST"])],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)],
+    )
+
+
+def serve(path: Path, checkpoint: str, prompt: str | None, port: int, opened: Callable[[str], Any]) -> None:
+    """Serve until interrupted; `opened` is called with the address. Port 0 takes a free one."""
+    import uvicorn
+
+    app = make_app(path, checkpoint, prompt)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError as error:
+            raise UserError(
+                f"command line: --port {port}: cannot be listened on ({error.strerror}); try another"
+            ) from None
+        opened(f"http://{LOOPBACK}:{listener.getsockname()[1]}/")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])

@@ -1,0 +1,172 @@
+"""The explain page: what is in the file, and what a reader sees of it in a real browser."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser import chromium, needs_chromium
+from conftest import minigpt
+
+from minigpt.config import SamplingConfig
+from minigpt.generation.sampling import next_token_probabilities
+from minigpt.inspection.page import default_prompt, explain
+from minigpt.inspection.trace import Trace, trace
+from minigpt.runs import Run, RunFolder, kept_steps, load_run
+
+PROMPT = "A cat sat on the mat"
+
+
+@pytest.fixture(scope="module")
+def loaded(run: Path) -> Run:
+    return load_run(run)
+
+
+@pytest.fixture(scope="module")
+def traced(loaded: Run) -> Trace:
+    begin = loaded.config.sampling.begin_document is True
+    return trace(loaded.model, loaded.tokenizer.encode_prompt(PROMPT, begin))
+
+
+@pytest.fixture
+def page(run: Path, workplace: Path) -> Iterator[Any]:
+    done = minigpt("explain", run, "--prompt", PROMPT, cwd=workplace)
+    assert done.stdout.strip() == str(run / "explain.html")
+    with chromium(viewport={"width": 390, "height": 800}) as page:
+        page.goto(f"file://{run}/explain.html")
+        page.wait_for_selector("#distribution li")
+        yield page
+
+
+def numbers(page: Any, section: str, name: str) -> list[float]:
+    """The numbers under the strip of a name."""
+    text = page.text_content(f"#{section} .strip[data-name={json.dumps(name)}] details p")
+    return [float(x) for x in text.split()]
+
+
+def shares(page: Any, cells: str) -> list[float]:
+    """The weights of a row of a matrix, as they are read out."""
+    labels = page.eval_on_selector_all(
+        f"{cells}:not(.future)", "all => all.map(cell => cell.getAttribute('aria-label'))"
+    )
+    return [float(label.split(": ")[-1].rstrip("%")) / 100 for label in labels]
+
+
+def close(shown: list[float], true: Any) -> None:
+    np.testing.assert_allclose(shown, true, rtol=6e-3, atol=6e-3)
+
+
+@needs_chromium
+def test_the_numbers_on_the_screen_are_those_of_the_model(page: Any, traced: Trace) -> None:
+    token, layer, head = 2, 1, 1
+    page.click(f"#tokens button:nth-child({token + 1})")
+    page.select_option("#layer", index=layer)
+    page.select_option("#head", index=head)
+    there = traced.layers[layer]
+    attention = there.attention
+    close(numbers(page, "embedding-view", "embedding"), traced.embedding[token])
+    close(numbers(page, "qkv", "query"), attention.query[head, token])
+    close(numbers(page, "qkv", "key, normalised and turned to its position"), attention.placed_key[head, token])
+    close(numbers(page, "qkv", "value"), attention.value[head, token])
+    close(numbers(page, "heard", "weighted sum of values"), attention.mixed[head, token])
+    close(numbers(page, "neurons", "neurons a"), there.feed_forward.hidden[token])
+    close(numbers(page, "neurons", "the token's vector now"), there.leaving[token])
+    page.click(f"#matrix tbody tr:nth-child({token + 1}) td:nth-of-type(2)")
+    shown = page.text_content("#score-sum b")
+    close([float(shown)], [attention.scores[head, token, 1]])
+    close(shares(page, f"#matrix tbody tr:nth-child({token + 1}) td"), attention.weights[head, token, : token + 1])
+
+
+@needs_chromium
+def test_the_sliders_give_the_probabilities_that_sampling_would(page: Any, traced: Trace) -> None:
+    logits = torch.tensor(traced.logits[-1:])
+    for temperature, top_k, top_p in ((1, 0, 1), (0.5, 0, 1), (1.5, 3, 1), (1, 0, 0.3), (0.7, 8, 0.5), (0, 0, 1)):
+        for name, value in (("temperature", temperature), ("top-k", top_k), ("top-p", top_p)):
+            page.eval_on_selector(f"#{name}", f"x => {{ x.value = {value}; x.dispatchEvent(new Event('input')); }}")
+        settings = SamplingConfig(temperature=temperature, top_k=top_k or None, top_p=top_p if top_p < 1 else None)
+        expected = next_token_probabilities(logits, torch.zeros_like(logits, dtype=torch.bool), settings)[0]
+        for item in page.query_selector_all("#distribution li"):
+            share = float(item.query_selector(":scope > span:last-child").text_content().rstrip("%")) / 100
+            assert share == pytest.approx(expected[int(item.get_attribute("data-token"))].item(), abs=0.006)
+
+
+@needs_chromium
+def test_a_next_word_shows_its_consequence(page: Any) -> None:
+    before = page.text_content("#continuation")
+    assert before.startswith(PROMPT)
+    page.click("#distribution button[aria-pressed=false]")
+    assert page.text_content("#continuation") not in ("", before)
+
+
+@needs_chromium
+def test_the_training_slider_goes_through_the_checkpoints(page: Any, run: Path, traced: Trace) -> None:
+    assert page.text_content("#stage-value") == str(kept_steps(RunFolder(run))[-1])
+    page.eval_on_selector("#stage", "x => { x.value = 0; x.dispatchEvent(new Event('input')); }")
+    assert page.text_content("#stage-value") == "0"
+    first = trace(load_run(run, "0").model, traced.token_ids)
+    close(shares(page, "#stage-matrix tbody tr:last-child td"), first.layers[0].attention.weights[0, -1])
+
+
+@needs_chromium
+def test_keys_move_among_tokens_and_in_the_matrix_and_a_phone_is_wide_enough(page: Any) -> None:
+    page.focus("#tokens [aria-checked=true]")
+    page.keyboard.press("ArrowLeft")
+    labels = page.eval_on_selector_all("#tokens button", "all => all.map(b => b.getAttribute('aria-checked'))")
+    assert labels[-2:] == ["true", "false"]
+    assert page.evaluate("document.activeElement.getAttribute('aria-checked')") == "true"
+    page.focus("#matrix td.picked")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("#matrix td.picked", "aria-label").endswith("%")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@needs_chromium
+def test_no_text_can_inject_markup(run: Path, workplace: Path, tmp_path: Path) -> None:
+    evil = "</script><script>document.title='taken'</script><img src=x onerror=document.title='taken'> {{ 1 }}"
+    output = tmp_path / "evil.html"
+    done = minigpt("explain", run, "--prompt", evil, "--output", output, cwd=workplace)
+    if done.returncode == 2 and "at once" in done.stderr:  # the tiny run's context is short
+        evil = "</script><b>"
+        done = minigpt("explain", run, "--prompt", evil, "--output", output, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    with chromium() as page:
+        page.goto(f"file://{output}")
+        page.wait_for_selector("#distribution li")
+        assert page.title() == "Inside tiny"
+        assert page.query_selector("main img") is None
+        assert page.text_content("#continuation").startswith(evil)
+
+
+def test_the_page_is_one_file_that_names_no_other(loaded: Run) -> None:
+    html = explain(loaded, PROMPT)
+    assert re.findall(r"""(?:src|href)=["']?(?!data:)|@import|url\(""", html) == []
+    assert len(html) < 5_000_000
+
+
+def test_a_prompt_that_does_not_fit_and_a_place_that_cannot_be_written_are_told(run: Path, workplace: Path) -> None:
+    done = minigpt("explain", run, "--prompt", "A cat sat. " * 50, cwd=workplace)
+    assert (done.returncode, "sees 32 at once" in done.stderr) == (2, True)
+    done = minigpt("explain", run, "--prompt", PROMPT, "--output", "/nowhere/at/all.html", cwd=workplace)
+    assert (done.returncode, "--output" in done.stderr) == (2, True)
+
+
+def test_a_text_under_several_tokenizers_is_a_page(run: Path, workplace: Path, tmp_path: Path) -> None:
+    output, text = tmp_path / "tokens.html", "A cat <b>sat</b>\n"
+    done = minigpt("tokenize", text, "--tokenizer", run, "--tokenizer", "byte", "--output", output, cwd=workplace)
+    assert done.stdout.strip() == str(output)
+    html = output.read_text(encoding="utf-8")
+    assert "<b>sat" not in html
+    assert f"<td>{len(text)}</td>" in html
+    assert "<small>65</small>" in html  # the byte A
+
+
+def test_a_run_without_a_prompt_is_explained_with_something_of_its_own(loaded: Run) -> None:
+    assert default_prompt(loaded) == "Alice gave Bob"
+    data = loaded.config.data.model_copy(update={"source": "other"})
+    other = replace(loaded, config=loaded.config.model_copy(update={"data": data}))
+    assert default_prompt(other)

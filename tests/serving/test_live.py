@@ -1,0 +1,93 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import chromium, needs_chromium
+from starlette.testclient import TestClient
+
+from minigpt.runs import Index, RunFolder
+from minigpt.serving import live
+from minigpt.training.checkpoint import write_index
+
+HERE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def client(run: Path) -> TestClient:
+    return TestClient(live.make_app(run, "last", "A cat"), base_url=HERE)
+
+
+def ask(client: TestClient, prompt: object, **headers: str) -> Any:
+    return client.post("/data", content=json.dumps({"prompt": prompt}), headers=headers)
+
+
+def test_the_page_and_the_numbers_of_another_text(client: TestClient) -> None:
+    assert "A cat" in client.get("/").text
+    data = ask(client, "A cat sat").json()
+    assert data["prompt"] == "A cat sat"
+    assert data["embedding"]["shape"][0] == len(data["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "status", "words"),
+    [("a " * 60, 400, "sees 32 at once"), ("a" * 200_000, 413, "longer than"), (7, 400, "must be a text")],
+)
+def test_what_is_no_text_for_this_model_is_told(client: TestClient, prompt: object, status: int, words: str) -> None:
+    answer = ask(client, prompt)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+    assert client.post("/data", content=b"no JSON").status_code == 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7"])
+def test_only_requests_that_name_this_machine_are_answered(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"host": host}).status_code == 400
+    assert ask(client, "A cat", host=host).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "/data?path=config.yaml"])
+def test_no_request_reads_a_file(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code in (404, 405)
+
+
+def test_a_newer_checkpoint_is_taken(run: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(run, folder.path)
+    steps = [int(path.name[5:]) for path in folder.path.glob("checkpoints/step-*")]
+    whole = folder.index.read_bytes()
+    folder.index.write_text(json.dumps({"last": min(steps), "best": None}))
+    client = TestClient(live.make_app(folder.path, "last", None), base_url=HERE)
+    assert client.get("/step").json() == min(steps)
+    folder.index.write_bytes(whole)
+    assert client.get("/step").json() == max(steps)
+    write_index(folder, Index(max(steps), None))
+    assert ask(client, "A cat").status_code == 200
+
+
+@pytest.fixture
+def address(run: Path, workplace: Path) -> Iterator[str]:
+    """Where the command line serves the page."""
+    command = [sys.executable, "-m", "minigpt", "explain", run, "--serve", "--no-open", "--prompt", "A cat"]
+    with subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) in (0, 130)
+
+
+@needs_chromium
+def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
+    assert address.startswith("http://127.0.0.1:")
+    with chromium(address) as page:
+        page.goto(address)
+        page.wait_for_selector("#distribution li")
+        page.fill("#prompt", "A cat sat on")
+        page.wait_for_selector("#continuation:has-text('A cat sat on')")
+        page.fill("#prompt", "A cat sat. " * 30)
+        page.wait_for_selector("#trouble:has-text('sees 32 at once')")
