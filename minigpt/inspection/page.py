@@ -32,6 +32,10 @@ GUESSES = 5
 NEIGHBOURS = 8
 DEFAULT_LENGTH = 24
 """Tokens that are looked at where no text was given."""
+LONGEST = 128
+"""Tokens that a page has room for: their pairs are its largest picture."""
+SMALL = 20_000_000
+"""Parameters of models up to which those of earlier checkpoints are kept in memory."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
 
@@ -100,10 +104,11 @@ def page_data(run: Run, prompt: str) -> dict[str, Any]:
     """All numbers of the page; arrays are float16 in base64, with their shapes."""
     tokenizer, config = run.tokenizer, run.config
     token_ids = tokenizer.encode_prompt(prompt, config.sampling.begin_document is True)
-    if len(token_ids) > config.model.context_length:
+    longest = min(config.model.context_length, LONGEST)
+    if len(token_ids) > longest:
+        who = "a page shows" if longest == LONGEST else "the model sees"
         raise UserError(
-            f"command line: --prompt: has {len(token_ids):,} tokens, and the model sees "
-            f"{config.model.context_length:,} at once; shorten it"
+            f"command line: --prompt: has {len(token_ids):,} tokens, and {who} {longest:,} at once; shorten it"
         )
     traced = trace(run.model, token_ids)
     embedding = Embedding.of(run)
@@ -117,10 +122,9 @@ def page_data(run: Run, prompt: str) -> dict[str, Any]:
         "embedding": _pack(traced.embedding),
         "position": None if traced.position is None else _pack(traced.position),
         "layers": [_layer(layer) for layer in traced.layers],
-        "normed": _pack(traced.normed),
+        "normed": _pack(traced.normed[-1]),
         "logits": _pack(traced.logits[-1]),
-        "guesses": _guesses(traced.logits),
-        "sampling": config.sampling.model_dump(include={"temperature", "top_k", "top_p", "min_p"}),
+        "sampling": config.sampling.model_dump(include={"temperature", "top_k", "top_p"}),
         "continuations": _continuations(run, token_ids, traced),
         "map": {"tokens": mapped, "places": _pack(places)},
         "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
@@ -145,13 +149,16 @@ def matrices(model: GPT) -> Iterator[dict[str, Any]]:
 
 def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
     """The same text in every checkpoint that the run has kept, in order."""
+    load = _remembered if run.model.n_parameters() <= SMALL else _load
     for step in kept_steps(run.folder):
-        yield Stage(step, last if step == run.step else trace(_model_at(run.folder.path, step), token_ids))
+        yield Stage(step, last if step == run.step else trace(load(run.folder.path, step), token_ids))
 
 
-@lru_cache(maxsize=8)
-def _model_at(path: Path, step: int) -> GPT:
+def _load(path: Path, step: int) -> GPT:
     return load_run(path, str(step)).model
+
+
+_remembered = lru_cache(maxsize=8)(_load)
 
 
 def _tokens(run: Run, prompt: str, token_ids: list[int], embedding: Embedding) -> list[dict[str, Any]]:

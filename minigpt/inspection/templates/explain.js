@@ -119,7 +119,7 @@ function drawArcs() {
 function drawAttention() {
   const L = layer(), { token, head } = state, turned = D.model.position === "rope" ? " and turned to its position" : "";
   const placed = (D.model.qk_norm ? ", normalised" : "") + turned;
-  strips("qkv", strip("query", at(L.query, head, token)), strip("key", at(L.key, group(), token)), strip("value", at(L.value, group(), token)),
+  strips("qkv", strip("input z, normalised", at(L.attention_input, token)), strip("query", at(L.query, head, token)), strip("key", at(L.key, group(), token)), strip("value", at(L.value, group(), token)),
     ...(placed ? [strip("query" + placed, at(L.placed_query, head, token)), strip("key" + placed, at(L.placed_key, group(), token))] : []));
   drawMatrix($("matrix"), (i, j) => at(L.weights, head, i)[j], true);
   drawScore();
@@ -193,6 +193,7 @@ function drawNext() {
     if (written >= 0) name.onclick = () => pick({ candidate: written });
     return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
   }));
+  strips("final", strip("the last token's vector after all layers, normalised", at(D.normed)));
   const chosen = D.continuations[state.candidate];
   $("continuation").replaceChildren(D.prompt, make("mark", {}, chosen.text), " …");
 }
