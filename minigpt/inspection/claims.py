@@ -4,7 +4,6 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 
@@ -148,11 +147,13 @@ def tying_heads(run: Run, cases: Sequence[Pronoun], n: int = 3) -> list[Claim]:
 def tracking(run: Run) -> list[Claim]:
     """Where a thing is, and who has it, at the end of new stories in which it was moved or given away."""
     outcomes: dict[str, list[bool]] = {"container2": [], "friend": []}
-    for text in islice(stories.generate(100 * N_TRACKED, run.config.data.stories_seed + 1), 100 * N_TRACKED):
-        reader = stories.Reader(text + stories.END)
+    for text in stories.generate(100 * N_TRACKED, run.config.data.stories_seed + 1):
+        if min(map(len, outcomes.values())) >= N_TRACKED:
+            break
         found = re.search(r"So today (?:the \S+ \S+ is in)?", text)
-        if found is None or min(map(len, outcomes.values())) >= N_TRACKED:
+        if found is None:
             continue
+        reader = stories.Reader(text + stories.END)
         reader.tell(stories.DOCUMENT)
         right, wrong = ("container2", "container") if found[0].endswith("in") else ("friend", "hero")
         words = [reader.words[name].text for name in (right, wrong)]

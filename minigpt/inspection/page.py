@@ -23,7 +23,7 @@ from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.inspection.worked_example import worked_example
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
-from minigpt.tokenizers.compare import Tokenized, steps, tokenize, visible
+from minigpt.tokenizers.compare import Token, Tokenized, steps, visible
 
 CANDIDATES, CONTINUATION = 8, 12
 """Next tokens whose consequences are in the page, and how many tokens these are long."""
@@ -117,7 +117,7 @@ def page_data(run: Run, prompt: str) -> dict[str, Any]:
         "model": config.model.model_dump(),
         "step": run.step,
         "prompt": prompt,
-        "tokens": _tokens(run, prompt, token_ids, embedding),
+        "tokens": _tokens(run, token_ids, embedding),
         "vocabulary": [visible(piece) or "⟨end⟩" for piece in tokenizer.token_bytes],
         "embedding": _pack(traced.embedding),
         "position": None if traced.position is None else _pack(traced.position),
@@ -161,20 +161,14 @@ def _load(path: Path, step: int) -> GPT:
 _remembered = lru_cache(maxsize=8)(_load)
 
 
-def _tokens(run: Run, prompt: str, token_ids: list[int], embedding: Embedding) -> list[dict[str, Any]]:
-    shown = tokenize(prompt, "", run.tokenizer).tokens
-    none: list[list[tuple[bytes, bytes]]] = [[]] * (len(token_ids) - len(shown))  # end-of-text, where it comes first
-    merges = none + [token.merges for token in shown]
-    return [
-        {
-            "id": token,
-            "piece": visible(run.tokenizer.token_bytes[token]) or "⟨end⟩",
-            "bytes": list(run.tokenizer.token_bytes[token]),
-            "merges": [[visible(part) for part in pair] for pair in joined],
-            "neighbours": [[one.token, round(one.cosine, 3)] for one in embedding.neighbours(token, NEIGHBOURS)],
-        }
-        for token, joined in zip(token_ids, merges, strict=True)
-    ]
+def _tokens(run: Run, token_ids: list[int], embedding: Embedding) -> list[dict[str, Any]]:
+    tokenizer, shown = run.tokenizer, []
+    for token in token_ids:
+        fields = Token(token, tokenizer.token_bytes[token], tokenizer.merges(token)).as_dict()
+        fields["piece"] = fields["piece"] or "⟨end⟩"
+        near = embedding.neighbours(token, NEIGHBOURS)
+        shown.append({**fields, "neighbours": [[one.token, round(one.cosine, 3)] for one in near]})
+    return shown
 
 
 def _layer(layer: LayerTrace) -> dict[str, Any]:

@@ -23,6 +23,15 @@ class Token:
     merges: list[tuple[bytes, bytes]]
     """Pairs that byte-pair encoding joined, in order; empty for other tokenizers."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; bytes as a list of numbers, beside their visible form."""
+        return {
+            "id": self.id,
+            "piece": visible(self.piece),
+            "bytes": list(self.piece),
+            "merges": [[visible(part) for part in pair] for pair in self.merges],
+        }
+
 
 @dataclass(frozen=True)
 class Tokenized:
@@ -45,7 +54,7 @@ class Tokenized:
         return {token.piece: token.merges for token in self.tokens if token.merges}
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; bytes as lists of numbers, beside their visible form."""
+        """For JSON."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -53,15 +62,7 @@ class Tokenized:
             "n_tokens": len(self.tokens),
             "n_bytes": self.n_bytes,
             "bytes_per_token": self.bytes_per_token,
-            "tokens": [
-                {
-                    "id": token.id,
-                    "piece": visible(token.piece),
-                    "bytes": list(token.piece),
-                    "merges": [[visible(part) for part in pair] for pair in token.merges],
-                }
-                for token in self.tokens
-            ],
+            "tokens": [token.as_dict() for token in self.tokens],
         }
 
     def describe(self, coloured: bool) -> str:
