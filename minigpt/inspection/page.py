@@ -38,6 +38,8 @@ SMALL = 20_000_000
 """Parameters of models up to which those of earlier checkpoints are kept in memory."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
+ROOM = 1_000_000
+"""Numbers that the rows of the embedding, for sums of meanings, may take in a page."""
 
 Numbers = NDArray[np.float32]
 
@@ -102,8 +104,26 @@ def _template(name: str) -> str:
 
 def page_data(run: Run, prompt: str) -> dict[str, Any]:
     """All numbers of the page; arrays are float16 in base64, with their shapes."""
-    tokenizer, config = run.tokenizer, run.config
-    token_ids = tokenizer.encode_prompt(prompt, config.sampling.begin_document is True)
+    return model_data(run) | text_data(run, prompt)
+
+
+def model_data(run: Run) -> dict[str, Any]:
+    """What does not depend on the text: the vocabulary, its map, the directions of its vectors."""
+    embedding = Embedding.of(run)
+    mapped, places = embedding.map(min(MAPPED, ROOM // run.config.model.d_model))
+    return {
+        "model": run.config.model.model_dump(),
+        "step": run.step,
+        "sampling": run.config.sampling.model_dump(include={"temperature", "top_k", "top_p"}),
+        "vocabulary": [visible(piece) or "⟨end⟩" for piece in run.tokenizer.token_bytes],
+        "map": {"tokens": mapped, "places": _pack(places), "rows": _pack(embedding.vectors[mapped])},
+    }
+
+
+def text_data(run: Run, prompt: str) -> dict[str, Any]:
+    """What the model makes of a text; UserError where that is too long."""
+    config = run.config
+    token_ids = run.tokenizer.encode_prompt(prompt, config.sampling.begin_document is True)
     longest = min(config.model.context_length, LONGEST)
     if len(token_ids) > longest:
         who = "a page shows" if longest == LONGEST else "the model sees"
@@ -111,22 +131,15 @@ def page_data(run: Run, prompt: str) -> dict[str, Any]:
             f"command line: --prompt: has {len(token_ids):,} tokens, and {who} {longest:,} at once; shorten it"
         )
     traced = trace(run.model, token_ids)
-    embedding = Embedding.of(run)
-    mapped, places = embedding.map(MAPPED)
     return {
-        "model": config.model.model_dump(),
-        "step": run.step,
         "prompt": prompt,
-        "tokens": _tokens(run, token_ids, embedding),
-        "vocabulary": [visible(piece) or "⟨end⟩" for piece in tokenizer.token_bytes],
+        "tokens": _tokens(run, token_ids, Embedding.of(run)),
         "embedding": _pack(traced.embedding),
         "position": None if traced.position is None else _pack(traced.position),
         "layers": [_layer(layer) for layer in traced.layers],
         "normed": _pack(traced.normed[-1]),
         "logits": _pack(traced.logits[-1]),
-        "sampling": config.sampling.model_dump(include={"temperature", "top_k", "top_p"}),
         "continuations": _continuations(run, token_ids, traced),
-        "map": {"tokens": mapped, "places": _pack(places)},
         "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
     }
 
@@ -186,10 +199,13 @@ def _layer(layer: LayerTrace) -> dict[str, Any]:
         "attention_output": attention.output,
         "between": layer.between,
         "feed_forward_input": layer.feed_forward_input,
+        "up": thought.up,
         "hidden": thought.hidden,
         "feed_forward_output": thought.output,
         "leaving": layer.leaving,
     }
+    if thought.gate is not None:
+        arrays["gate"] = thought.gate
     packed: dict[str, Any] = {name: _pack(array) for name, array in arrays.items()}
     guesses = {"between": _guesses(layer.logits_between), "leaving": _guesses(layer.logits_leaving)}
     return {**packed, "guesses": guesses}
@@ -212,13 +228,14 @@ def _guesses(logits: Numbers) -> list[list[list[float]]]:
 def _continuations(run: Run, token_ids: list[int], traced: Trace) -> list[dict[str, Any]]:
     """What the model would write, most probable token by token, after each of the likeliest next tokens."""
     candidates = np.argsort(-traced.logits[-1])[:CANDIDATES].tolist()
-    texts = torch.tensor([[*token_ids, token] for token in candidates])
+    begun = torch.tensor([[*token_ids, token] for token in candidates])
     greedy, end = SamplingConfig(temperature=0, max_new_tokens=CONTINUATION), run.tokenizer.end_of_text
-    steps = [step.token_ids for step in generate(run.model, texts, greedy, end_of_text=end, seed=0)]
+    steps = [step.token_ids for step in generate(run.model, begun, greedy, end_of_text=end, seed=0)]
     found = []
     for token, written in zip(candidates, torch.stack(steps, 1).tolist(), strict=True):
         until_end = [] if token == end else written[: written.index(end)] if end in written else written
-        found.append({"id": token, "text": run.tokenizer.decode([token, *until_end])})
+        texts = [run.tokenizer.decode(ids) for ids in ([token], [token, *until_end])]
+        found.append({"id": token, "next": texts[0], "text": texts[1]})
     return found
 
 

@@ -91,16 +91,15 @@ def trace(model: GPT, token_ids: Sequence[int]) -> Trace:
         assert isinstance(block, Block)
         layer, x = _trace_block(model, block, x, rotation)
         layers.append(layer)
-    normed = model.final_norm(x)
-    logits = model.lm_head(normed)
+    logits = layers[-1].logits_leaving
     return Trace(
         list(token_ids),
         _array(embedding),
         None if position is None else _array(position[None]),
         layers,
-        _array(normed),
-        _array(logits),
-        _array(logits.softmax(-1)),
+        _array(model.final_norm(x)),
+        logits,
+        torch.from_numpy(logits).softmax(-1).numpy(),
     )
 
 

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from minigpt.errors import UserError
-from minigpt.inspection.page import default_prompt, explain, page_data
+from minigpt.inspection.page import default_prompt, explain, page_data, text_data
 from minigpt.runs import Run, checkpoint_step, load_run
 
 LOOPBACK = "127.0.0.1"
@@ -47,7 +47,10 @@ class LiveRun:
 
 
 def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
-    """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`."""
+    """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
+
+    Who already has the numbers of a step's model, and says so, is spared them.
+    """
     live = LiveRun(path, checkpoint)
 
     def page(_request: Request) -> Response:
@@ -64,13 +67,15 @@ def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
             if len(body) > LONGEST:
                 return JSONResponse({"error": f"the text is longer than {LONGEST:,} bytes"}, 413)
         try:
-            asked = json.loads(body)["prompt"]
+            asked = json.loads(body)
+            prompt, known = asked["prompt"], asked.get("step")
         except (ValueError, KeyError, TypeError):
             return JSONResponse({"error": 'the request must be {"prompt": TEXT}'}, 400)
-        if not isinstance(asked, str):
+        if not isinstance(prompt, str):
             return JSONResponse({"error": "the prompt must be a text"}, 400)
+        run = live.newest()
         try:
-            return JSONResponse(page_data(live.newest(), asked))
+            return JSONResponse(text_data(run, prompt) if known == run.step else page_data(run, prompt))
         except UserError as error:
             return JSONResponse({"error": str(error).removeprefix("command line: --prompt: ")}, 400)
 

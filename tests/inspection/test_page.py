@@ -15,7 +15,8 @@ from conftest import minigpt
 
 from minigpt.config import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
-from minigpt.inspection.page import default_prompt, explain
+from minigpt.inspection.embeddings import Embedding, Neighbour
+from minigpt.inspection.page import MAPPED, default_prompt, explain
 from minigpt.inspection.trace import Trace, trace
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
 
@@ -45,7 +46,7 @@ def page(run: Path, workplace: Path) -> Iterator[Any]:
 
 def numbers(page: Any, section: str, name: str) -> list[float]:
     """The numbers under the strip of a name."""
-    text = page.text_content(f"#{section} .strip[data-name={json.dumps(name)}] details p")
+    text = page.text_content(f"#{section} .strip[data-name={json.dumps(name, ensure_ascii=False)}] details p")
     return [float(x) for x in text.split()]
 
 
@@ -74,7 +75,7 @@ def test_the_numbers_on_the_screen_are_those_of_the_model(page: Any, traced: Tra
     close(numbers(page, "qkv", "key, normalised and turned to its position"), attention.placed_key[head, token])
     close(numbers(page, "qkv", "value"), attention.value[head, token])
     close(numbers(page, "heard", "weighted sum of values"), attention.mixed[head, token])
-    close(numbers(page, "neurons", "neurons a"), there.feed_forward.hidden[token])
+    close(numbers(page, "neurons", "neurons a = silu(gate) · h"), there.feed_forward.hidden[token])
     close(numbers(page, "neurons", "the token's vector now"), there.leaving[token])
     page.click(f"#matrix tbody tr:nth-child({token + 1}) td:nth-of-type(2)")
     shown = page.text_content("#score-sum b")
@@ -93,6 +94,43 @@ def test_the_sliders_give_the_probabilities_that_sampling_would(page: Any, trace
         for item in page.query_selector_all("#distribution li"):
             share = float(item.query_selector(":scope > span:last-child").text_content().rstrip("%")) / 100
             assert share == pytest.approx(expected[int(item.get_attribute("data-token"))].item(), abs=0.006)
+
+
+@needs_chromium
+def test_sums_of_meanings_are_those_of_the_embedding_and_an_unknown_word_is_told(page: Any, loaded: Run) -> None:
+    embedding = Embedding.of(loaded)
+    mapped = embedding.map(MAPPED)[0]
+    texts = [loaded.tokenizer.decode([token]) for token in mapped]
+    words = [text.strip() for text in texts if text.startswith(" ") and text.strip().isalpha()][:3]
+    for field, word in zip("abc", words, strict=True):
+        page.fill(f"#{field}", word)
+
+    def answers(exclude: bool) -> list[Neighbour]:
+        every = embedding.analogy(*map(embedding.token, words), n=loaded.tokenizer.vocab_size, exclude=exclude)
+        return [one for one in every if one.token in mapped][:8]
+
+    shown = page.eval_on_selector_all("#analogy .chip", "all => all.map(chip => chip.innerText.trim().split(/\\s+/))")
+    assert [float(cosine) for _, cosine in shown] == pytest.approx(
+        [one.cosine for one in answers(exclude=True)], abs=0.006
+    )
+    assert shown[0][0].strip("·") == answers(exclude=True)[0].text.strip()
+    page.uncheck("#others")
+    shown = page.eval_on_selector_all("#analogy .chip", "all => all.map(chip => chip.innerText.trim().split(/\\s+/))")
+    assert shown[0][0].strip("·") == answers(exclude=False)[0].text.strip()
+    page.fill("#a", "xylophonist")
+    assert "“xylophonist” is no single token" in page.text_content("#analogy")
+
+
+@needs_chromium
+def test_a_picture_of_a_head_picks_it(page: Any) -> None:
+    page.click("#heads button[aria-label='layer 2, head 1']")
+    assert (page.input_value("#layer"), page.input_value("#head")) == ("1", "0")
+    assert page.get_attribute("#heads button[aria-label='layer 2, head 1']", "aria-pressed") == "true"
+    assert page.text_content("#arcs-title").endswith("layer 2, head 1")
+    painted = page.eval_on_selector(
+        "#heads canvas", "c => Array.from(c.getContext('2d').getImageData(0, 0, 1, 1).data)[3]"
+    )
+    assert painted == 255  # the first token has only itself to look at
 
 
 @needs_chromium

@@ -32,6 +32,9 @@ def test_the_page_and_the_numbers_of_another_text(client: TestClient) -> None:
     data = ask(client, "A cat sat").json()
     assert data["prompt"] == "A cat sat"
     assert data["embedding"]["shape"][0] == len(data["tokens"])
+    known = client.post("/data", content=json.dumps({"prompt": "A cat sat", "step": data["step"]})).json()
+    assert known == {name: value for name, value in data.items() if name in known}
+    assert "vocabulary" in data.keys() - known.keys()
 
 
 @pytest.mark.parametrize(
@@ -89,5 +92,9 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         page.wait_for_selector("#distribution li")
         page.fill("#prompt", "A cat sat on")
         page.wait_for_selector("#continuation:has-text('A cat sat on')")
+        word = page.text_content("#distribution button[aria-pressed=true]").strip("·")
+        page.click("#append")
+        page.wait_for_function("word => document.querySelector('#tokens').innerText.trim().endsWith(word)", arg=word)
+        assert page.input_value("#prompt").startswith("A cat sat on")
         page.fill("#prompt", "A cat sat. " * 30)
         page.wait_for_selector("#trouble:has-text('sees 32 at once')")

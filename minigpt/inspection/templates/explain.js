@@ -69,6 +69,8 @@ function drawControls() {
     return button;
   }));
   const options = n => Array.from({ length: n }, (_, i) => make("option", { value: i }, i + 1));
+  $("layer").value = state.layer;
+  $("head").value = state.head;
   if (!$("layer").length) { $("layer").append(...options(D.model.n_layers)); $("head").append(...options(D.model.n_heads)); }
 }
 
@@ -80,8 +82,9 @@ function drawTokens() {
 
 function drawVectors() {
   const token = D.tokens[state.token], n = D.model.vocab_size;
-  const oneHot = make("p", {}, `${token.piece} is token ${token.id}: a row of ${n.toLocaleString("en")} zeros with a single 1, `
-    + `[0 … 0 1 0 … 0], times the matrix E (${n.toLocaleString("en")} × ${D.model.d_model}) is row ${token.id} of E:`);
+  const oneHot = make("p", {}, `${token.piece} is token ${token.id}: a row v of ${(n - 1).toLocaleString("en")} zeros with a single 1 in place ${token.id}, `
+    + `[0 … 0 1 0 … 0], times the matrix E (${n.toLocaleString("en")} × ${D.model.d_model}), is row ${token.id} of E:`);
+  $("one-hot").firstElementChild.style.left = `${100 * token.id / n}%`;
   strips("embedding-view", oneHot, strip("embedding", at(D.embedding, state.token)),
     ...(D.position ? [strip("position " + state.token, at(D.position, state.token))] : []), strip("what enters the first layer", at(D.layers[0].residual, state.token)));
   $("neighbours").replaceChildren(...token.neighbours.map(([id, cosine]) => make("span", { class: "chip" }, D.vocabulary[id] + " ", make("small", {}, cosine.toFixed(2)))));
@@ -101,7 +104,38 @@ function drawMap() {
   $("map").replaceChildren(...drawn);
 }
 
+/* The rows of E whose words make up a − b + c, and the rows that point most nearly where their sum does. */
+function drawAnalogy() {
+  const size = D.model.d_model, names = D.map.tokens.map(token => D.vocabulary[token]), sum = new Float32Array(size);
+  const find = word => names.includes("·" + word) ? names.indexOf("·" + word) : names.indexOf(word);
+  const asked = ["a", "b", "c"].map(id => $(id).value.trim()).map(word => [word, find(word)]);
+  const unknown = asked.filter(([, row]) => row < 0).map(([word]) => word);
+  if (unknown.length) return $("analogy").replaceChildren(unknown.map(word => `“${word}”`).join(", ") + " is no single token here, so it has no row");
+  asked.forEach(([, row], i) => at(D.map.rows, row).forEach((x, j) => { sum[j] += i === 1 ? -x : x; }));
+  const length = Math.hypot(...sum) || 1;
+  const cosines = names.map((name, row) => [name, row, at(D.map.rows, row).reduce((total, x, j) => total + x * sum[j], 0) / length]);
+  const answers = cosines.filter(([, row]) => !$("others").checked || !asked.some(([, other]) => other === row)).sort((x, y) => y[2] - x[2]);
+  $("analogy").replaceChildren(...answers.slice(0, 8).map(([name, , cosine]) => make("span", { class: "chip" }, name + " ", make("small", {}, cosine.toFixed(2)))));
+}
+
+/* Every head's weights as a small picture: rows look, columns are looked at. */
+function drawHeads() {
+  const n = D.tokens.length, side = Math.max(1, Math.floor(84 / n)), [plus] = [getComputedStyle(document.documentElement).getPropertyValue("--plus")];
+  $("heads").style.gridTemplateColumns = `repeat(${Math.min(D.model.n_heads, 12)}, max-content)`;
+  $("heads").replaceChildren(...D.layers.flatMap((L, i) => Array.from({ length: D.model.n_heads }, (_, j) => {
+    const canvas = make("canvas", { width: n * side, height: n * side }), pen = canvas.getContext("2d"), weights = at(L.weights, j);
+    for (let row = 0; row < n; row++) for (let column = 0; column <= row; column++) {
+      pen.fillStyle = `rgba(${plus},${(0.06 + 0.94 * weights[row * n + column]).toFixed(3)})`;
+      pen.fillRect(column * side, row * side, side, side);
+    }
+    const button = make("button", { "aria-label": `layer ${i + 1}, head ${j + 1}`, "aria-pressed": i === state.layer && j === state.head }, canvas, make("small", {}, `${i + 1}.${j + 1}`));
+    button.onclick = () => { Object.assign(state, { layer: i, head: j }); look(state.token); };
+    return button;
+  })));
+}
+
 function drawArcs() {
+  $("arcs-title").textContent = `Where ${D.tokens[state.token].piece} looks: layer ${state.layer + 1}, head ${state.head + 1}`;
   const weights = at(layer().weights, state.head, state.token), gap = Math.max(46, 700 / D.tokens.length), width = gap * D.tokens.length, height = 150;
   const x = i => gap * (i + 0.5);
   $("arcs").setAttribute("viewBox", `0 0 ${width} ${height + 30}`);
@@ -154,7 +188,8 @@ function drawNeurons() {
   const L = layer(), hidden = at(L.hidden, state.token);
   const strongest = Array.from(hidden, (x, i) => [i, x]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
   const names = make("p", { class: "chips" }, "strongest: ", ...strongest.map(([i, x]) => make("span", { class: "chip" }, `neuron ${i} `, make("small", {}, number(x)))));
-  strips("neurons", strip("input z", at(L.feed_forward_input, state.token)), strip("neurons a", hidden, i => `neuron ${i}`), names,
+  const before = L.gate ? [strip("gate, W₁ z", at(L.gate, state.token)), strip("h = W₂ z", at(L.up, state.token))] : [strip("h = W z + b", at(L.up, state.token))];
+  strips("neurons", strip("input z", at(L.feed_forward_input, state.token)), ...before, strip(L.gate ? "neurons a = silu(gate) · h" : "neurons a = gelu(h)", hidden, i => `neuron ${i}`), names,
     strip("output", at(L.feed_forward_output, state.token)), strip("the token's vector now", at(L.leaving, state.token)));
 }
 
@@ -210,11 +245,11 @@ function drawTraining() {
 }
 
 function draw() {
-  drawControls(); drawTokens(); drawVectors(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawNext(); drawTraining();
+  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawNext(); drawTraining();
 }
 
 function pick(change) {
-  const where = document.activeElement && document.activeElement.closest("#tokens, #matrix, #distribution");
+  const where = document.activeElement && document.activeElement.closest("#tokens, #heads, #matrix, #distribution");
   Object.assign(state, change);
   state.key = Math.min(state.key, state.token);
   draw();
@@ -256,8 +291,14 @@ document.addEventListener("pointermove", event => {
   if (text) { reading.textContent = text; reading.style.left = Math.min(event.clientX + 12, innerWidth - 160) + "px"; reading.style.top = event.clientY - 34 + "px"; }
 });
 
-drawMap();
-look(state.token);
+["a", "b", "c", "others"].forEach(id => { $(id).oninput = drawAnalogy; });
+$("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabulary[token].replace(/^·/, "") })));
+const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
+["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
+
+function start() { drawMap(); drawAnalogy(); look(state.token); }
+
+start();
 
 /* Live: another text, or newer weights, from the server that the page came from. */
 let asked = 0;
@@ -265,21 +306,21 @@ let asked = 0;
 async function ask() {
   const mine = ++asked;
   try {
-    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value }) });
+    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step }) });
     const data = await answer.json();
     if (mine !== asked) return;
     $("trouble").textContent = data.error || "";
     if (data.error) return;
-    D = data;
+    D = { ...D, ...data };
     $("step").textContent = D.step.toLocaleString("en");
-    Object.assign(state, { candidate: 0, stage: D.stages.length - 1 });
-    drawMap();
-    look(last());
+    Object.assign(state, { token: last(), candidate: 0, stage: D.stages.length - 1 });
+    if (data.map) start(); else look(state.token);
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }
 
 if ($("prompt")) {
   let waiting;
+  $("append").onclick = () => { $("prompt").value = D.prompt + D.continuations[state.candidate].next; ask(); };
   $("prompt").oninput = () => { clearTimeout(waiting); waiting = setTimeout(ask, 80); };
   setInterval(async () => {
     if (document.hidden) return;
