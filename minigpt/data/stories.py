@@ -20,7 +20,7 @@ from minigpt.data.stories_grammar import Options, Slot, Template, parse
 from minigpt.data.stories_words import CLASSES, Word
 from minigpt.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Changes whenever the same seed gives other stories."""
 DOCUMENT = parse(Path(__file__).with_suffix(".txt").read_text(encoding="ascii"), CLASSES)
 """The rule that every document follows."""
@@ -70,10 +70,18 @@ class Teller(ABC):
 
     def _fill(self, slot: Slot) -> None:
         """Say the slot's word, which is picked where it is first needed; no word is picked twice."""
+        slot = self.chosen(slot)
         if slot.variable not in self.words:
             taken = [slot.indices[word.text] for word in self.words.values() if word.text in slot.indices]
             self.words[slot.variable] = self._picked(slot.options, self.pick_word(slot, taken), taken)
         self.say(self.spell(slot))
+
+    def chosen(self, slot: Slot) -> Slot:
+        """The slot, for a word of the class that a companion of another word names where there is one."""
+        if slot.companion is None:
+            return slot
+        variable, form = slot.companion
+        return slot.choices[self.words[variable].forms[form]]
 
     def spell(self, slot: Slot) -> str:
         """The slot's word; he or she becomes the name again where it could mean two people."""
@@ -165,6 +173,8 @@ class Reader(Teller):
     def _fits(self, template: Template, position: int) -> bool:
         """Whether the text at the position begins like the template, up to and with its first pick."""
         for part in template.parts:
+            if isinstance(part, Slot):
+                part = self.chosen(part)
             if isinstance(part, Options):
                 return any(self._fits(inner, position) for inner in part.items)
             if isinstance(part, Slot) and part.variable not in self.words:

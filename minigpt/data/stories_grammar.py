@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Generic, TypeVar
@@ -34,6 +34,10 @@ class Slot:
     form: str
     article: str
     capital: bool
+    companion: tuple[str, str] | None = None
+    """Variable and form of the companion that names the word's class, where the class depends on another word."""
+    choices: "Mapping[str, Slot]" = field(default_factory=dict)
+    """Then: this place for a word of each class."""
 
     def spell(self, word: Word) -> str:
         """The word as it stands in this place."""
@@ -104,12 +108,19 @@ def _template(text: str, rules: Mapping[str, Options[Template]], words: Mapping[
 
 
 def _slot(piece: str, words: Mapping[str, Options[Word]]) -> Slot:
-    match = re.fullmatch(r"\{(?:(a|the) )?([a-z]+)(\d?)(?:=(\w+))?(?:\.(\w+))?\}", piece, re.IGNORECASE)
+    match = re.fullmatch(r"\{(?:(a|the) )?([a-z]+)(\d?)(?:=(\w+)(?::(\w+))?)?(?:\.(\w+))?\}", piece, re.IGNORECASE)
     if match is None:
         raise ValueError(f"{piece} is no slot")
-    article, name, number, kind, form = (group or "" for group in match.groups())
+    article, name, number, kind, companion, form = (group or "" for group in match.groups())
     capital = piece[1].isupper() or form[:1].isupper()
     if name.lower() in ("he", "him", "his"):
         name, form = "hero", name
     name = name.lower()
-    return Slot(name + number, words.get(kind or name, Options([], [])), form.lower(), article.lower(), capital)
+
+    def slot(options: Options[Word]) -> Slot:
+        return Slot(name + number, options, form.lower(), article.lower(), capital)
+
+    if companion:
+        choices = {class_name: slot(options) for class_name, options in words.items()}
+        return replace(slot(Options([], [])), companion=(kind, companion), choices=choices)
+    return slot(words.get(kind or name, Options([], [])))

@@ -23,16 +23,24 @@ def zipf(words: str) -> tuple[Word, ...]:
     return tuple(Word(text, 100_000 // (rank + 20)) for rank, text in enumerate(words.split()))
 
 
-def person(text: str, female: bool, home: str = "house", habit: str = "", weight: int = 1) -> Word:
-    """Somebody, with the pronouns that refer back; a form is called by its masculine, as in `{hero.he}`."""
-    he, him, his = ("she", "her", "her") if female else ("he", "him", "his")
-    return Word(text, weight, {"he": he, "him": him, "his": his, "home": home, "habit": habit})
+def person(text: str, female: bool, weight: int = 1) -> Word:
+    """Somebody, with the pronouns that refer back, and the classes of the roles that she or he can have.
+
+    A form is called by its masculine, as in `{hero.he}`.
+    """
+    sex, he, him, his = ("woman", "she", "her", "her") if female else ("man", "he", "him", "his")
+    ranked, related = f"ranked_{sex}", f"related_{sex}"
+    return Word(text, weight, {"he": he, "him": him, "his": his, "ranked": ranked, "related": related})
 
 
-def roles(pairs: Mapping[tuple[str, str], tuple[str, str]]) -> tuple[Word, ...]:
-    """Both people of each pair, in the same circumstances."""
-    people = ((name, name == pair[1], lives) for pair, lives in pairs.items() for name in pair)
-    return tuple(person(name, female, *lives) for name, female, lives in people)
+def roles(name: str, pairs: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, tuple[Word, ...]]:
+    """A class of his roles and a class of hers, in the same circumstances."""
+    return {
+        f"{name}_{sex}": tuple(
+            Word(pair[i], forms={"home": home, "habit": habit}) for pair, (home, habit) in pairs.items()
+        )
+        for i, sex in enumerate(("man", "woman"))
+    }
 
 
 def table(columns: str, *rows: tuple[str, ...]) -> tuple[Word, ...]:
@@ -74,10 +82,9 @@ ROLE_PAIRS = (*RANKED, *RELATED)
 """His word and her word, in the same circumstances: where they live, what they do every day."""
 
 CLASSES: Mapping[str, tuple[Word, ...]] = LISTS | {
-    "name": tuple(person(word.text, word.text in WOMEN, weight=word.weight) for word in LISTS["woman"] + LISTS["man"]),
-    "ranked": roles(RANKED),
-    "related": roles(RELATED),
-    "magician": roles({pair: lives for pair, lives in RANKED.items() if "wizard" in pair}),
+    **roles("ranked", RANKED),
+    **roles("related", RELATED),
+    "name": tuple(person(word.text, word.text in WOMEN, word.weight) for word in LISTS["woman"] + LISTS["man"]),
     "season": table(
         "season sign next",
         ("winter", "snow lay on every roof", "the snow melted and the first violets came out"),
