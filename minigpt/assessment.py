@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,26 +15,26 @@ from minigpt.data.sources import Piece, cut, open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation import evaluate
-from minigpt.runs import Run, load_run
+from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
 from minigpt.training.devices import Engine, choose_precision
 
 TOKENS_AT_ONCE = 8192
 
 
-def assess(path: Path, text: Path | None, stride: int | None, checkpoint: str, device: torch.device) -> dict[str, Any]:
+def assess(run: Run, text: Path | None = None, stride: int | None = None) -> dict[str, Any]:
     """Loss, perplexity and bits per byte over all of `text`, or of the run's validation text where there is none."""
-    run = load_run(path, checkpoint, device)
     context_length = run.config.model.context_length
     if stride is not None and stride > context_length:
         raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
     tokens = _validation(run) if text is None else _encode(text, run.tokenizer)
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
     windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.end_of_text, stride)
+    device = run.model.token_embedding.weight.device
     with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
         result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer.token_bytes)
     figures = {
-        "run": str(path),
+        "run": str(run.folder.path),
         "step": run.step,
         "text": str(text or f"validation part of {run.config.data.source}"),
         "tokens": result.tokens,

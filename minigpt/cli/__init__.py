@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from minigpt.cli import inside, make, use
+from minigpt.cli import inside, judge, make, use
 from minigpt.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for command in (
     inside.explain,
     inside.tokenize,
     inside.embeddings,
+    judge.compare,
     make.config,
 ):
     app.command()(command)

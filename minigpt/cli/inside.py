@@ -12,6 +12,8 @@ from minigpt.cli.options import CheckpointOption, JsonOption, RunArgument
 from minigpt.cli.pages import show, write_page
 from minigpt.errors import UserError
 
+STAYS = "\n  (the nearest is a word of the question: the sum does not lead away from it)"
+
 
 def explain(
     run: RunArgument,
@@ -104,8 +106,9 @@ def embeddings(
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     for question, found in answers.items():
-        shown = (f"{visible((one.text.strip() or one.text).encode())} {one.cosine:.2f}" for one in found)
-        typer.echo(f"{question}: {', '.join(shown)}")
+        shown = ", ".join(f"{visible((one.text.strip() or one.text).encode())} {one.cosine:.2f}" for one in found)
+        stays = analogy is not None and question.endswith("excluded") and found[0].text.strip() in analogy
+        typer.echo(f"{question}: {shown}{STAYS if stays else ''}")
 
 
 def _serve(run: Path, checkpoint: str, prompt: str | None, port: int, open_page: bool) -> None:

@@ -2,14 +2,20 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minigpt.cli.options import JsonOption
 from minigpt.cli.pages import write_page
 from minigpt.errors import UserError
+
+if TYPE_CHECKING:
+    from minigpt.runs import RunFolder
+    from minigpt.training.trainer import OnEvaluation
 
 
 def train(
@@ -30,7 +36,8 @@ def train(
             raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
         from minigpt.training import run
 
-        folder, evaluation = run.resume(resume, words)
+        with _reported() as report:
+            folder, evaluation = run.resume(resume, words, report)
     else:
         if not words:
             raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
@@ -39,7 +46,8 @@ def train(
         config = load_recipe(Path(words[0]), words[1:])
         from minigpt.training import run
 
-        folder, evaluation = run.start(config, overwrite)
+        with _reported() as report:
+            folder, evaluation = run.start(config, overwrite, report)
     if os.environ.get("RANK", "0") == "0":
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
 
@@ -70,24 +78,41 @@ def config(
         typer.echo(costs.describe())
 
 
+@contextmanager
+def _reported() -> Iterator["OnEvaluation"]:
+    """What writes a run's report at each evaluation, and once more when training has ended, however it has."""
+    from minigpt.experiments.report import write_report
+
+    folders: list[RunFolder] = []
+
+    def report(folder: "RunFolder", _step: int, _loss: float) -> None:
+        folders[:] = [folder]
+        write_report(folder, finished=False)
+
+    try:
+        yield report
+    finally:
+        for folder in folders:
+            write_report(folder)
+
+
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
     from minigpt.assessment import assess
-    from minigpt.experiments.report import write_report
     from minigpt.inspection import page
     from minigpt.runs import load_run
     from minigpt.training.devices import choose_device
     from minigpt.training.metrics import read_metrics
 
     run = load_run(path, "last")
-    write_report(run.folder)
+    run.model.to(choose_device(run.config.run.device))
     write_page(path / "explain.html", page.explain(run, page.default_prompt(run)))
     lines = read_metrics(run.folder.metrics)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")
     typer.echo(f"validation loss {loss:.4f} nats per token, {bits_per_byte:.4f} bits per byte")
     if run.config.data.source == "stories":
-        figures = assess(path, None, None, "last", choose_device(run.config.run.device))
+        figures = assess(run)
         gap = f", {figures['gap']:.1%} above the entropy" if "gap" in figures else ""
         typer.echo(f"over the whole validation text {figures['loss']:.4f}{gap}")
     typer.echo(f"curves are in {path}/report.html, the model's inside in {path}/explain.html")

@@ -72,17 +72,17 @@ def evaluate(
 ) -> None:
     """Measure a trained model: loss, perplexity, bits per byte."""
     from minigpt.assessment import assess
+    from minigpt.runs import load_run
     from minigpt.training.devices import choose_device
 
-    place = choose_device(device)
-    measured = None
+    loaded = load_run(run, checkpoint, choose_device(device))
+    measured = []
     if claims:
         from minigpt.inspection.claims import measure
-        from minigpt.runs import load_run
 
-        measured = measure(load_run(run, checkpoint, place))
-    figures = assess(run, text, stride, checkpoint, place)
-    if measured is not None:
+        measured = measure(loaded)
+    figures = assess(loaded, text, stride)
+    if claims:
         figures["claims"] = [vars(claim) for claim in measured]
     if as_json:
         typer.echo(json.dumps(figures))
@@ -94,6 +94,6 @@ def evaluate(
     if "entropy" in figures:
         typer.echo(f"entropy        {figures['entropy']:.4f} nats per token: the lowest loss that is possible here")
         typer.echo(f"gap            {figures['gap']:.2%} above it")
-    for claim in measured or []:
+    for claim in measured:
         detail = f"; {claim.detail}" if claim.detail else ""
         typer.echo(f"{claim.share:6.1%} of {claim.n_cases:,} (chance {claim.chance:.2%}): {claim.name}{detail}")

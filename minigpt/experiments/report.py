@@ -1,70 +1,103 @@
-"""`report.html`: curves, samples and settings of a run as one self-contained page."""
+"""`report.html`: curves, samples, settings and surroundings of a run as one page, anew at each evaluation."""
 
-import importlib.resources
+import platform
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+import torch
 
+from minigpt import __version__
+from minigpt.experiments.charts import chart, curve, smoothed
+from minigpt.experiments.pages import render
 from minigpt.recipes import load_recipe, to_yaml
 from minigpt.runs import RunFolder
+from minigpt.training.devices import Engine, choose_device, choose_precision
 from minigpt.training.metrics import Metrics, read_metrics
 
-CURVES = {
-    "loss": "training loss (nats per token)",
-    "validation_loss": "validation loss (nats per token)",
-    "learning_rate": "learning rate",
-    "gradient_norm": "norm of the gradient",
-    "tokens_per_second": "tokens per second",
-}
+REFRESH = 10
+"""Seconds after which a page about a run that goes on is loaded again."""
 
 
-def write_report(folder: RunFolder) -> None:
-    """Write the page from the run's config and metrics."""
-    import plotly.io
-    from plotly.offline import get_plotlyjs
-
+def write_report(folder: RunFolder, finished: bool = True) -> None:
+    """Write the page from the run's config and metrics; one of a run that has not `finished` loads itself again."""
     metrics = read_metrics(folder.metrics)
-    template = importlib.resources.files("minigpt.experiments") / "templates" / "report.html.jinja"
-    page = Environment(autoescape=True).from_string(template.read_text(encoding="utf-8"))
-    charts = [
-        plotly.io.to_html(chart, include_plotlyjs=False, full_html=False, config={"displaylogo": False})
-        for chart in (
-            _chart(metrics, ["loss", "validation_loss"]),
-            *(_chart(metrics, [name]) for name in list(CURVES)[2:]),
-        )
-    ]
     samples = [line for line in metrics if "sample" in line]
-    html = page.render(
+    config = load_recipe(folder.config)
+    device = choose_device(config.run.device)
+    engine = Engine(device, choose_precision(config.run.precision, device))
+    html = render(
+        "report.html.jinja",
         name=folder.path.name,
-        plotly=get_plotlyjs(),
-        charts=charts,
+        refresh=None if finished else REFRESH,
+        charts=charts(metrics),
         samples=samples,
         last=samples[-1] if samples else None,
-        config=to_yaml(load_recipe(folder.config)),
+        best=min((line["validation_loss"] for line in samples), default=None),
+        config=to_yaml(config),
+        surroundings=surroundings(engine),
     )
     folder.report.write_text(html, encoding="utf-8")
 
 
-def _chart(metrics: list[Metrics], names: list[str]) -> dict[str, Any]:
-    """A plotly figure of some metrics over steps."""
-    traces = []
-    for name in names:
-        lines = [line for line in metrics if name in line]
-        mode = "lines" if name != "validation_loss" else "lines+markers"
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": mode,
-                "name": CURVES[name],
-                "x": [line["step"] for line in lines],
-                "y": [line[name] for line in lines],
-            }
-        )
-    layout = {
-        "height": 320,
-        "margin": {"l": 60, "r": 20, "t": 40, "b": 40},
-        "title": {"text": CURVES[names[0]] if len(names) == 1 else "loss (nats per token)"},
-        "xaxis": {"title": {"text": "step"}},
-        "legend": {"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},
+def charts(metrics: list[Metrics]) -> list[str]:
+    """The curves of a run: losses and the gap between them, learning rate, gradient, speed."""
+    faint: dict[str, Any] = {"opacity": 0.3, "hoverinfo": "skip", "showlegend": False, "line": {"color": "#8a93a8", "width": 1}}
+    loss = smoothed(metrics, "loss")
+    return [
+        chart(
+            "loss (nats per token)",
+            [
+                curve("training, every step", metrics, "loss", **faint),
+                curve("training", loss, "loss", line={"color": "#3457d5"}),
+                curve("validation", metrics, "validation_loss", line={"color": "#d66014"}),
+            ],
+            height=420,
+        ),
+        chart("validation loss minus training loss", [curve("gap", generalisation_gap(metrics), "gap")]),
+        chart("learning rate", [curve("learning rate", metrics, "learning_rate")]),
+        chart(
+            "norm of the gradient",
+            [
+                curve("every step", metrics, "gradient_norm", **faint),
+                curve("mean", smoothed(metrics, "gradient_norm"), "gradient_norm"),
+            ],
+        ),
+        chart("tokens per second", [curve("speed", smoothed(metrics, "tokens_per_second"), "tokens_per_second")]),
+    ]
+
+
+def generalisation_gap(metrics: list[Metrics]) -> list[Metrics]:
+    """At each evaluation, how much worse the validation text is predicted than the training text (running mean)."""
+    training = {line["step"]: line["loss"] for line in smoothed(metrics, "loss")}
+    return [
+        {"step": line["step"], "gap": line["validation_loss"] - training[line["step"]]}
+        for line in metrics
+        if "validation_loss" in line and line["step"] in training
+    ]
+
+
+def surroundings(engine: Engine) -> dict[str, str]:
+    """On what and by what a run is made: machine, versions, state of the source tree."""
+    return {
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "device": engine.describe(),
+        "versions": f"minigpt {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "source": git_state(Path(__file__).parent),
     }
-    return {"data": traces, "layout": layout}
+
+
+def git_state(folder: Path) -> str:
+    """The commit that is checked out where `folder` is, and whether files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown (git is not installed)"
+
+    def ask(*words: str) -> str:
+        done = subprocess.run([git, "-C", str(folder), *words], capture_output=True, text=True, check=False)  # noqa: S603
+        return done.stdout.strip()
+
+    commit = ask("rev-parse", "HEAD")
+    changed = ask("status", "--porcelain", "--untracked-files=no")
+    return (f"commit {commit}{', with changes' if changed else ''}") if commit else "not in a git repository"

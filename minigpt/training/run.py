@@ -22,7 +22,7 @@ from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.devices import Compiler, Engine, choose_device, choose_precision
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.memory import check_memory
-from minigpt.training.trainer import Corpus, Trainer
+from minigpt.training.trainer import Corpus, OnEvaluation, Trainer
 
 FIXED = ("data", "tokenizer", "model")
 """Sections that a resumed run keeps as they were."""
@@ -30,16 +30,18 @@ WORTH_COMPILING = 60.0
 """Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
 
 
-def start(config: Config, overwrite: bool = False) -> tuple[RunFolder, Evaluation]:
+def start(
+    config: Config, overwrite: bool = False, on_evaluation: OnEvaluation | None = None
+) -> tuple[RunFolder, Evaluation]:
     """Train a new run; UserError where its folder exists already, unless `overwrite`."""
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
     with join_processes() as processes:
         if processes.first:
             _check_place(folder, overwrite)
-        return folder, _train(config, folder, processes, resume=False)
+        return folder, _train(config, folder, processes, False, on_evaluation)
 
 
-def resume(path: Path, changes: list[str]) -> tuple[RunFolder, Evaluation]:
+def resume(path: Path, changes: list[str], on_evaluation: OnEvaluation | None = None) -> tuple[RunFolder, Evaluation]:
     """Go on with a run from its last checkpoint; `changes` may not touch what the model is made of and learns from."""
     folder = open_folder(path)
     before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
@@ -47,10 +49,12 @@ def resume(path: Path, changes: list[str]) -> tuple[RunFolder, Evaluation]:
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
     with join_processes() as processes:
-        return folder, _train(config, folder, processes, resume=True)
+        return folder, _train(config, folder, processes, True, on_evaluation)
 
 
-def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Evaluation:
+def _train(
+    config: Config, folder: RunFolder, processes: Processes, resume: bool, on_evaluation: OnEvaluation | None
+) -> Evaluation:
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
     rows = config.training.batch_size // processes.world_size
@@ -73,7 +77,7 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
             "model": model.config,
         }
     )
-    trainer = Trainer(config, folder, corpus, model, engine, processes, resume)
+    trainer = Trainer(config, folder, corpus, model, engine, processes, resume, on_evaluation)
     if processes.first:
         if not resume and folder.path.is_dir():
             shutil.rmtree(folder.path)  # empty, or to be overwritten: `start` has looked

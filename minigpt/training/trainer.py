@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -31,6 +31,10 @@ EVALUATION_BATCH = 8192
 """Tokens that are evaluated at once."""
 
 
+OnEvaluation = Callable[[RunFolder, int, float], None]
+"""Told of every evaluation, in the first process: the run, the step, the validation loss."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """What a run learns from and is judged by."""
@@ -52,9 +56,11 @@ class Trainer:
         engine: Engine,
         processes: Processes,
         resume: bool = False,
+        on_evaluation: OnEvaluation | None = None,
     ) -> None:
         self.config, self.folder, self.corpus = config, folder, corpus
         self.model, self.engine, self.processes = model, engine, processes
+        self.on_evaluation = on_evaluation
         self.optimizers = make_optimizers(model, config.optimizer, engine.dtype)
         self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
         self.saved_step = self.progress.step if resume else None
@@ -200,6 +206,8 @@ class Trainer:
                 sample=sample,
             )
             self.bar.evaluation(progress.step, evaluation.loss, sample)
+            if self.on_evaluation:
+                self.on_evaluation(self.folder, progress.step, evaluation.loss)
         self.agree()
         return evaluation
 

@@ -1,0 +1,241 @@
+"""`minigpt compare`: what runs have in common, what differs, what came out, and whether that is more than chance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import torch
+
+from minigpt.config import Config
+from minigpt.errors import UserError
+from minigpt.experiments.charts import axis_buttons, chart, curve
+from minigpt.experiments.pages import render
+from minigpt.model.gpt import GPT
+from minigpt.recipes import load_recipe
+from minigpt.runs import RunFolder, open_folder
+from minigpt.training.metrics import Metrics, read_metrics
+
+NAMES = ("run.name", "run.directory")
+"""Keys that always differ and mean nothing."""
+SEED = "run.seed"
+T_QUANTILES = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+"""Student's t for 1, 2, ... degrees of freedom, 95% on both sides; NIST/SEMATECH e-Handbook, 1.3.6.7.2."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run: how it was made, what that cost, and how well it predicts its validation text."""
+
+    run: str
+    settings: dict[str, Any]
+    """Keys in which the compared runs differ, with this run's values."""
+    n_parameters: int
+    steps: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float | None
+    loss: float | None
+    """Of the last evaluation; None before the first."""
+    best_loss: float | None
+    bits_per_byte: float | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in nothing but their seed."""
+
+    settings: dict[str, Any]
+    results: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return mean(self.results)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation between seeds; None for a single one."""
+        return stdev(self.results) if len(self.results) > 1 else None
+
+    @property
+    def name(self) -> str:
+        """What sets it apart."""
+        return ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "all alike"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side; `measure` is what they are judged by: loss, or bits_per_byte where their tokens differ."""
+
+    runs: list[Summary]
+    measure: str
+    settings: list[Setting]
+    notes: list[str]
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The best setting against each other one, in words."""
+        return [verdict(self.settings[0], other, self.measure) for other in self.settings[1:]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        settings = [
+            {"settings": one.settings, "n": len(one.results), "mean": one.mean, "spread": one.spread}
+            for one in self.settings
+        ]
+        return {
+            "runs": [asdict(run) for run in self.runs],
+            "measure": self.measure,
+            "settings": settings,
+            "verdicts": self.verdicts,
+            "notes": self.notes,
+        }
+
+    def rows(self) -> list[list[str]]:
+        """A table for people, its head first."""
+        keys = list(self.runs[0].settings)
+        head = ["run", *(key.split(".", 1)[1] for key in keys), *COLUMNS]
+        return [head, *([run.run, *(_text(run.settings[key]) for key in keys), *_figures(run)] for run in self.runs)]
+
+    def describe(self) -> str:
+        """For the terminal."""
+        rows = self.rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        if len(self.settings) < len(self.runs):
+            lines += ["", *(_setting_line(setting, self.measure) for setting in self.settings)]
+        return "\n".join([*lines, *([""] if self.verdicts else []), *self.verdicts, *self.notes])
+
+
+COLUMNS = ("loss", "best", "bits/byte", "parameters", "steps", "tokens", "minutes", "tokens/s")
+
+
+def compare(paths: Sequence[Path]) -> Comparison:
+    """Read the runs at `paths` (two or more); UserError where one is none, or is named twice."""
+    folders = [open_folder(path) for path in paths]
+    if len(folders) < 2:
+        raise UserError("command line: name at least two runs, such as runs/*")
+    if len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise UserError("command line: a run is named twice; name each once")
+    configs = [load_recipe(folder.config) for folder in folders]
+    flat = [flatten(config) for config in configs]
+    differing = [key for key in flat[0] if key not in NAMES and len({repr(one[key]) for one in flat}) > 1]
+    runs = [
+        summarise(folder, config, {key: one[key] for key in differing})
+        for folder, config, one in zip(folders, configs, flat, strict=True)
+    ]
+    notes = []
+    judged = ("data", "training.evaluation_tokens")
+    if any(key.startswith(judged) for key in differing):
+        notes.append("note: these runs were judged by different texts, so that their results cannot be compared")
+    measure = "bits_per_byte" if any(key.startswith("tokenizer") for key in differing) else "loss"
+    if measure != "loss":
+        notes.append("note: their tokens differ, so that bits per byte count and not the loss per token")
+    return Comparison(runs, measure, settings_of(runs, measure), notes)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """`section.key` of every hyperparameter, with its value."""
+    return {f"{name}.{key}": value for name, section in config.model_dump().items() for key, value in section.items()}
+
+
+def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Summary:
+    """What the run's metrics say."""
+    metrics = read_metrics(folder.metrics)
+    evaluations = [line for line in metrics if "validation_loss" in line]
+    speeds = [line["tokens_per_second"] for line in metrics if "tokens_per_second" in line]
+    with torch.device("meta"):
+        n_parameters = GPT(config.model).n_parameters()
+    last: Metrics = metrics[-1] if metrics else {"step": 0, "tokens": 0, "seconds": 0.0}
+    return Summary(
+        str(folder.path),
+        settings,
+        n_parameters,
+        last["step"],
+        last["tokens"],
+        last["seconds"],
+        median(speeds) if speeds else None,
+        evaluations[-1]["validation_loss"] if evaluations else None,
+        min((line["validation_loss"] for line in evaluations), default=None),
+        evaluations[-1]["bits_per_byte"] if evaluations else None,
+    )
+
+
+def settings_of(runs: Sequence[Summary], measure: str) -> list[Setting]:
+    """Runs grouped by what they differ in but the seed, the best mean first; those not evaluated yet are left out."""
+
+    def values(run: Summary) -> str:
+        return repr(without_seed(run.settings))
+
+    evaluated = sorted((run for run in runs if getattr(run, measure) is not None), key=values)
+    groups = [list(group) for _, group in groupby(evaluated, key=values)]
+    settings = [Setting(without_seed(group[0].settings), [getattr(run, measure) for run in group]) for group in groups]
+    return sorted(settings, key=lambda setting: setting.mean)
+
+
+def without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All but `run.seed`."""
+    return {key: value for key, value in settings.items() if key != SEED}
+
+
+def noise(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Half the width of the 95% interval of the difference of two means (Welch 1947); None without several values."""
+    if len(one) < 2 or len(other) < 2:
+        return None
+    parts = [stdev(values) ** 2 / len(values) for values in (one, other)]
+    if not sum(parts):
+        return 0.0
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (one, other), strict=True))
+    index = int(freedom) - 1  # rounded down: the interval is rather too wide
+    quantile = T_QUANTILES[index] if index < len(T_QUANTILES) else 2.12
+    return float(quantile * sum(parts) ** 0.5)
+
+
+def verdict(best: Setting, other: Setting, measure: str) -> str:
+    """Whether `best` is better than `other` by more than seeds alone make a difference."""
+    difference, width = other.mean - best.mean, noise(best.results, other.results)
+    begin = f"{best.name} is better than {other.name} by {difference:.4f}"
+    if width is None:
+        return f"{begin} {measure}, which seeds alone may do: train both with several run.seed"
+    more = "more than the noise" if difference > width else "not more than the noise"
+    return f"{begin} ± {width:.4f} {measure}: {more}"
+
+
+def _setting_line(setting: Setting, measure: str) -> str:
+    spread = f" ± {setting.spread:.4f}" if setting.spread is not None else ""
+    seeds = "1 seed" if len(setting.results) == 1 else f"{len(setting.results)} seeds"
+    return f"{setting.name}: {measure} {setting.mean:.4f}{spread} ({seeds})"
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _figures(run: Summary) -> list[str]:
+    numbers = (run.loss, run.best_loss, run.bits_per_byte)
+    return [
+        *("-" if x is None else f"{x:.4f}" for x in numbers),
+        f"{run.n_parameters:,}",
+        f"{run.steps:,}",
+        f"{run.tokens:,}",
+        f"{run.seconds / 60:.1f}",
+        "-" if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}",
+    ]
+
+
+def compare_page(comparison: Comparison, samples: Sequence[tuple[str, str]]) -> str:
+    """The comparison as a page (HTML), with what each run wrote."""
+    metrics = [read_metrics(RunFolder(Path(run.run)).metrics) for run in comparison.runs]
+    curves = [curve(run.run, lines, "validation_loss") for run, lines in zip(comparison.runs, metrics, strict=True)]
+    loss = chart(
+        "validation loss (nats per token)", curves, height=460, updatemenus=axis_buttons(metrics, "validation_loss")
+    )
+    return render("compare.html.jinja", comparison=comparison, rows=comparison.rows(), chart=loss, samples=samples)

@@ -1,0 +1,136 @@
+"""Runs side by side: what differs, what came out, whether that is more than chance."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from browser import chromium, needs_chromium
+from conftest import minigpt
+
+from minigpt.errors import UserError
+from minigpt.experiments.compare import Setting, compare, compare_page, noise, verdict
+
+
+@pytest.fixture
+def runs(run: Path, tmp_path: Path) -> list[Path]:
+    """Two seeds of each of two learning rates, with losses of our choice."""
+    paths = []
+    for rate, seed, loss in ((0.02, 1, 2.0), (0.02, 2, 2.2), (0.04, 1, 1.5), (0.04, 2, 1.51)):
+        path = tmp_path / f"rate{rate}_seed{seed}"
+        shutil.copytree(run, path)
+        recipe = yaml.safe_load((path / "config.yaml").read_text())
+        recipe["optimizer"]["learning_rate"] = rate
+        recipe["run"] |= {"seed": seed, "name": path.name}
+        (path / "config.yaml").write_text(yaml.safe_dump(recipe))
+        line = {
+            "step": 9,
+            "tokens": 90,
+            "seconds": 6.0,
+            "validation_loss": loss,
+            "bits_per_byte": loss / 2,
+            "sample": "",
+        }
+        speeds = [{"step": i, "tokens": 10 * i, "seconds": 1.0, "loss": 3.0, "tokens_per_second": i} for i in (1, 2, 6)]
+        earlier = {**line, "step": 5, "validation_loss": loss - 0.1}
+        (path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in [*speeds, earlier, line]))
+        paths.append(path)
+    return paths
+
+
+def test_only_what_differs_is_shown_with_what_came_out(runs: list[Path]) -> None:
+    comparison = compare(runs)
+    assert [run.settings for run in comparison.runs] == [
+        {"run.seed": seed, "optimizer.learning_rate": rate} for rate in (0.02, 0.04) for seed in (1, 2)
+    ]
+    first = comparison.runs[0]
+    assert (first.loss, first.best_loss, first.bits_per_byte) == (2.0, 1.9, 1.0)
+    assert (first.steps, first.tokens, first.seconds, first.tokens_per_second) == (9, 90, 6.0, 2)
+    assert comparison.notes == []
+
+
+def test_seeds_are_one_setting_and_the_best_setting_comes_first(runs: list[Path]) -> None:
+    best, other = compare(runs).settings
+    assert best.settings == {"optimizer.learning_rate": 0.04}
+    assert best.mean == pytest.approx(1.505)
+    assert best.spread == pytest.approx(0.01 / 2**0.5)
+    assert other.results == [2.0, 2.2]
+
+
+def test_the_interval_is_welchs() -> None:
+    # Variances 1 and 4 of three values each: 25/9 / (17/18) = 2.9 degrees of freedom, of which 2 are taken.
+    assert noise([1, 2, 3], [2, 4, 6]) == pytest.approx(4.303 * (5 / 3) ** 0.5, rel=1e-3)
+    assert noise([1, 2], [3]) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [([1.5, 1.7], "not more than the noise"), ([2.5, 2.51], "more than the noise"), ([2.5], "seeds alone may do")],
+)
+def test_a_difference_is_told_from_noise(others: list[float], words: str) -> None:
+    best, other = Setting({"a.b": 1}, [1.4, 1.42]), Setting({"a.b": 2}, others)
+    told = verdict(best, other, "loss")
+    assert told.endswith(words) or words in told
+    assert ("not more" in told) == ("not more" in words)
+
+
+def test_other_tokens_and_other_texts_are_told(runs: list[Path]) -> None:
+    for path, key, value in ((runs[0], "tokenizer", {"vocab_size": 300}), (runs[1], "data", {"stories_seed": 5})):
+        recipe = yaml.safe_load((path / "config.yaml").read_text())
+        recipe[key] |= value
+        (path / "config.yaml").write_text(yaml.safe_dump(recipe))
+    comparison = compare(runs)
+    assert comparison.measure == "bits_per_byte"
+    assert sorted(note.split(",")[0] for note in comparison.notes) == [
+        "note: their tokens differ",
+        "note: these runs were judged by different texts",
+    ]
+
+
+def test_a_run_that_was_not_evaluated_yet_is_shown_and_not_judged(runs: list[Path]) -> None:
+    (runs[0] / "metrics.jsonl").write_text("")
+    comparison = compare(runs)
+    assert comparison.runs[0].loss is None
+    assert [len(setting.results) for setting in comparison.settings] == [2, 1]
+    assert "-" in comparison.rows()[1]
+
+
+@pytest.mark.parametrize(("names", "words"), [([0], "at least two"), ([0, 0], "named twice")])
+def test_too_few_runs_are_told(runs: list[Path], names: list[int], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        compare([runs[i] for i in names])
+
+
+def test_the_command_prints_a_table_a_page_or_json(runs: list[Path], tmp_path: Path) -> None:
+    done = minigpt("compare", "rate*", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line.startswith("rate")]) == 4
+    assert "is better than optimizer.learning_rate=0.02 by 0.5950" in done.stdout
+    assert (tmp_path / "compare.html").is_file()
+    document = json.loads(minigpt("compare", "rate*", "--json", "--prompt", "A cat", cwd=tmp_path).stdout)
+    assert all(text.startswith("A cat") for text in document["samples"].values())
+    assert len(document["samples"]) == len(document["runs"]) == 4
+    done = minigpt("compare", "nothing*", cwd=tmp_path)
+    assert (done.returncode, "nothing*: no run" in done.stderr) == (2, True)
+
+
+@needs_chromium
+def test_the_page_draws_the_curves_over_steps_tokens_or_seconds(runs: list[Path], tmp_path: Path) -> None:
+    page_file = tmp_path / "page.html"
+    page_file.write_text(compare_page(compare(runs), [("one", "</pre><script>document.title='taken'</script>")]))
+
+    def axis(page: Any) -> Any:
+        return page.evaluate(
+            "(({layout, data}) => [layout.xaxis.title.text, data[0].x])(document.querySelector('.chart'))"
+        )
+
+    with chromium(viewport={"width": 400, "height": 800}) as page:
+        page.goto(f"file://{page_file}")
+        page.wait_for_selector(".chart .scatterlayer path.js-line")
+        assert page.title() == "4 runs compared"
+        assert axis(page) == ["step", [5, 9]]
+        page.click(".updatemenu-button:has-text('tokens')")
+        assert axis(page) == ["tokens", [90, 90]]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
