@@ -170,6 +170,8 @@ class OptimizerConfig(Section):
     """Of Muon (Nesterov)."""
     newton_schulz_steps: int = Field(5, ge=1, le=20)
     """Iterations with which Muon orthogonalises an update."""
+    muon_interval: int = Field(3, ge=1, le=100)
+    """With muon: steps from one update of a matrix to its next. Matrices take turns, and go as many times as far."""
 
 
 class ScheduleConfig(Section):

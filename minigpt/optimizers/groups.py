@@ -48,7 +48,8 @@ def make_optimizers(model: nn.Module, config: OptimizerConfig, dtype: torch.dtyp
     ]
     optimizers: list[torch.optim.Optimizer] = []
     if config.name == "muon":
-        optimizers.append(Muon(matrices, config.momentum, config.weight_decay, config.newton_schulz_steps, dtype))
+        settings = (config.momentum, config.weight_decay, config.newton_schulz_steps, config.muon_interval)
+        optimizers.append(Muon(matrices, *settings, dtype))
         rest_rate = config.adamw_learning_rate
     else:
         groups.append({"params": parts["inner"] + parts["residual"], "weight_decay": config.weight_decay})

@@ -15,7 +15,8 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised by Newton-Schulz iterations; for matrices only.
 
     `groups` are dictionaries of `params` and their `lr`. `dtype` is that of the iterations; weights and momentum keep
-    their own.
+    their own. With an `interval` above 1 the matrices take turns: the momentum hardly changes from one step to the
+    next, so each matrix may wait for several steps and then go as many times as far.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class Muon(torch.optim.Optimizer):
         momentum: float,
         weight_decay: float,
         newton_schulz_steps: int,
+        interval: int,
         dtype: torch.dtype,
     ) -> None:
         super().__init__(groups, {"weight_decay": weight_decay})
-        self.momentum, self.newton_schulz_steps, self.dtype = momentum, newton_schulz_steps, dtype
+        self.momentum, self.newton_schulz_steps = momentum, newton_schulz_steps
+        self.interval, self.dtype = interval, dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -35,28 +38,40 @@ class Muon(torch.optim.Optimizer):
         assert closure is None
         by_shape: dict[tuple[int, ...], list[tuple[Tensor, dict[str, Any]]]] = defaultdict(list)
         for group in self.param_groups:
+            group["n_steps"] = group.get("n_steps", 0) + 1
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape[tuple(sorted(parameter.shape))].append((parameter, group))
         for members in by_shape.values():
-            updates = orthogonalise(self._nesterov([parameter for parameter, _ in members]), self.newton_schulz_steps)
+            self._remember([parameter for parameter, _ in members])
+            members = members[members[0][1]["n_steps"] % self.interval :: self.interval]
+            if not members:
+                continue
+            updates = orthogonalise(self._ahead([parameter for parameter, _ in members]), self.newton_schulz_steps)
             for (parameter, group), update in zip(members, updates, strict=True):
                 n_rows, n_columns = parameter.shape
                 scale = max(1.0, n_rows / n_columns) ** 0.5  # tall matrices: the same change per output
+                rate = group["lr"] * self.interval
                 if group["weight_decay"]:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update if n_rows <= n_columns else update.mT, alpha=-group["lr"] * scale)
+                    parameter.mul_(1 - rate * group["weight_decay"])
+                parameter.add_(update if n_rows <= n_columns else update.mT, alpha=-rate * scale)
 
-    def _nesterov(self, parameters: list[Tensor]) -> Tensor:
-        """Stacked look-ahead momentum (N rows columns, rows <= columns) of matrices that are so, or so transposed."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    def _remember(self, parameters: list[Tensor]) -> None:
+        """Take the gradients into the momentum."""
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
-        torch._foreach_lerp_(momenta, gradients, 1 - self.momentum)
+        torch._foreach_lerp_(*self._momenta_and_gradients(parameters), 1 - self.momentum)
+
+    def _ahead(self, parameters: list[Tensor]) -> Tensor:
+        """Stacked look-ahead momentum (N rows columns, rows <= columns) of matrices that are so, or so transposed."""
+        momenta, gradients = self._momenta_and_gradients(parameters)
         ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
         return torch.stack([x if x.shape[0] <= x.shape[1] else x.mT for x in ahead]).to(self.dtype)
+
+    def _momenta_and_gradients(self, parameters: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return [self.state[parameter]["momentum"] for parameter in parameters], gradients
 
 
 def orthogonalise(matrices: Tensor, steps: int) -> Tensor:

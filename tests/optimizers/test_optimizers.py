@@ -48,9 +48,33 @@ def test_muon_follows_its_formula() -> None:
     torch.testing.assert_close(parameter.detach(), weight * (1 - 0.1 * 0.01) - 0.1 * math.sqrt(2) * update)
 
 
-def make_muon(parameters: list[torch.nn.Parameter]) -> Muon:
+def test_matrices_take_turns_and_go_as_many_times_as_far() -> None:
+    weights = [torch.randn(4, 4, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    gradients = [torch.randn(4, 4, generator=torch.Generator().manual_seed(i + 9)) for i in range(3)]
+    parameters = [torch.nn.Parameter(weight.clone()) for weight in weights]
+    optimizer, moved = make_muon(parameters, interval=2), []
+    for _ in range(2):
+        before = [parameter.detach().clone() for parameter in parameters]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        optimizer.step()
+        moved.append([not torch.equal(a, b) for a, b in zip(before, parameters, strict=True)])
+    assert [sum(turns) for turns in zip(*moved, strict=True)] == [1, 1, 1]
+    assert {sum(step) for step in moved} == {1, 2}
+    (late,) = (i for i in (0, 1) if moved[1][i])
+    memory = 0.9 * 0.1 * gradients[late] + 0.1 * gradients[late]  # of both gradients
+    update = orthogonalise((0.1 * gradients[late] + 0.9 * memory)[None], 5)[0]
+    torch.testing.assert_close(parameters[late].detach(), weights[late] * (1 - 0.2 * 0.01) - 0.2 * update)
+
+
+def make_muon(parameters: list[torch.nn.Parameter], interval: int = 1) -> Muon:
     return Muon(
-        [{"params": parameters, "lr": 0.1}], momentum=0.9, weight_decay=0.01, newton_schulz_steps=5, dtype=torch.float32
+        [{"params": parameters, "lr": 0.1}],
+        momentum=0.9,
+        weight_decay=0.01,
+        newton_schulz_steps=5,
+        interval=interval,
+        dtype=torch.float32,
     )
 
 
