@@ -29,8 +29,8 @@ ALLOWED = {
     "planning": {"config", "model", "optimizers", "tokenizers", "training"},
     "sample": {"config", "errors", "generation", "model", "runs", "training"},
     "cli": {
-        "errors", "recipes", "runs", "tokenizers", "training", "experiments", "assessment", "planning", "sample",
-        "inspection", "serving",
+        "config", "errors", "recipes", "runs", "tokenizers", "training", "experiments", "assessment", "planning",
+        "sample", "inspection", "serving",
     },
     "__main__": {"cli"},
     "__init__": set(),

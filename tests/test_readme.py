@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import TINY, minigpt
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +43,9 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
         words = ["minigpt", Path(words[1]).stem, *words[2:]]
     assert words[0] == "minigpt", command
     stdin = "Once\n" if "--interactive" in words else ""
-    arguments = [str(run) if word.startswith("runs/") else word for word in words[1:]]
+    named = list(dict.fromkeys(word for word in words if word.startswith("runs/")))
+    copies = {name: run if i == 0 else shutil.copytree(run, tmp_path / f"run{i}") for i, name in enumerate(named)}
+    arguments = [str(copies.get(word, word)) for word in words[1:]]
     arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
     if arguments[0] == "train":
         arguments += [f"run.directory={tmp_path / 'run'}", *TINY, "training.max_steps=2"]
@@ -49,6 +53,20 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
             arguments = ["train", "--resume", str(run)]
         elif not any(word.startswith("data.source") for word in arguments):
             arguments.append(f"data.source={text}")
+    if arguments[0] == "sweep":
+        arguments[1] = str(small_search(Path(arguments[1]), tmp_path))
     done = minigpt(*arguments, cwd=run.parents[1], stdin=stdin)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def small_search(search: Path, folder: Path) -> Path:
+    """The same space on top of the tiny recipe, for two trials."""
+    tree = yaml.safe_load(search.read_text(encoding="utf-8"))
+    changes = dict(change.split("=", 1) for change in TINY)
+    space = {key: value for key, value in tree["space"].items() if key not in changes}
+    recipe = str((search.parent / tree["recipe"]).resolve())
+    small = {"recipe": recipe, "changes": changes, "study": {"name": "small", "trials": 2}, "space": space}
+    path = folder / "search.yaml"
+    path.write_text(yaml.safe_dump(small, sort_keys=False))
+    return path

@@ -23,6 +23,7 @@ for command in (
     inside.tokenize,
     inside.embeddings,
     judge.compare,
+    judge.sweep,
     make.config,
 ):
     app.command()(command)

@@ -1,14 +1,23 @@
-"""Commands about several runs: `compare`."""
+"""Commands about several runs: `compare`, and `sweep`, which also makes them."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minigpt.cli.options import JsonOption
 from minigpt.cli.pages import show, write_page
 from minigpt.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from minigpt.experiments.sweep import Sweep
 
 SAMPLE_LENGTH = 100
 """Tokens of each run's sample."""
@@ -40,6 +49,74 @@ def compare(
     typer.echo(f"curves and samples: {page}")
     if open_page:
         show(page.absolute().as_uri())
+
+
+def sweep(
+    search: Annotated[Path, typer.Argument(metavar="SWEEP", help="What to try, such as configs/sweeps/stories.yaml.")],
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that share the study and the cores.")] = 1,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page where there is a desktop.")] = True,
+    worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
+) -> None:
+    """Search for the best hyperparameters; the same command goes on with a search that was stopped."""
+    try:
+        from minigpt.experiments import sweep as sweeping
+    except ModuleNotFoundError as error:
+        raise UserError(f"command line: sweep needs {error.name}; pip install 'minigpt[sweep]'") from None
+    from minigpt.experiments import sweep_page
+    from minigpt.experiments.search import load_search
+
+    plan = sweeping.Sweep(load_search(search), search)
+    study = plan.open()
+    if worker:
+        plan.work(study, lambda *_: None)
+        return
+    plan.prepare(study)
+    if workers == 1:
+        plan.work(study, lambda study, _: _tell_progress(plan, study))
+    else:
+        _work_together(plan, study, search, workers)
+    best = plan.save_best(study)
+    page = plan.folder / "sweep.html"
+    write_page(page, sweep_page.sweep_page(plan, study, best))
+    typer.echo(sweep_page.describe(plan, study))
+    if best:
+        typer.echo(f"best recipe: {best}; train it with: minigpt train {best}")
+    typer.echo(f"history, importance and curves: {page}")
+    if open_page:
+        show(page.absolute().as_uri())
+
+
+def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) -> None:
+    """Start the workers, tell how far they are, and end when they have."""
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    command = [sys.executable, "-m", "minigpt", "sweep", str(search), "--worker"]
+    logs = [plan.folder / f"worker-{i + 1}.log" for i in range(workers)]
+    processes = []
+    for log in logs:
+        with log.open("a", encoding="utf-8") as output:
+            environment = {**os.environ, "OMP_NUM_THREADS": threads}
+            processes.append(subprocess.Popen(command, stdout=output, stderr=output, env=environment))  # noqa: S603
+    told = -1
+    while any(process.poll() is None for process in processes):
+        time.sleep(1.0)
+        ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+        if ended != told:
+            told = ended
+            _tell_progress(plan, study)
+    for process, log in zip(processes, logs, strict=True):
+        if process.returncode:
+            typer.echo(f"warning: a worker ended with status {process.returncode}; see {log}", err=True)
+
+
+def _tell_progress(plan: "Sweep", study: "Study") -> None:
+    from minigpt.experiments.sweep import counted
+
+    trials = counted(study)
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    losses = [trial.value for trial in ended if trial.value is not None and trial.state.name == "COMPLETE"]
+    of = f" of {plan.limit()}" if plan.limit() else ""
+    best = f", best loss {min(losses):.4f}" if losses else ""
+    typer.echo(f"sweep: {len(ended)}{of} trials ended{best}", err=True)
 
 
 def expand(names: list[str]) -> list[Path]:

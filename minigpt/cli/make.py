@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +14,9 @@ from minigpt.cli.pages import write_page
 from minigpt.errors import UserError
 
 if TYPE_CHECKING:
+    from minigpt.config import Config
     from minigpt.runs import RunFolder
-    from minigpt.training.trainer import OnEvaluation
+    from minigpt.training.hooks import Hooks
 
 
 def train(
@@ -26,18 +27,24 @@ def train(
         Path | None, typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run folder if it exists.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Two steps and one evaluation; writes nothing.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Raise the learning rate until the loss explodes, and suggest one.")
+    ] = False,
 ) -> None:
     """Train a model by a recipe (YAML), or go on with a run."""
     words = recipe or []
     if resume is not None:
+        if dry_run or find_lr:
+            raise UserError("command line: --dry-run and --find-lr try a recipe out; leave --resume away")
         if overwrite:
             raise UserError("command line: --resume goes on with a run and --overwrite replaces it; give one of them")
         if words and "=" not in words[0]:
             raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
         from minigpt.training import run
 
-        with _reported() as report:
-            folder, evaluation = run.resume(resume, words, report)
+        with _reported() as hooks:
+            folder, evaluation = run.resume(resume, words, hooks)
     else:
         if not words:
             raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
@@ -46,8 +53,11 @@ def train(
         config = load_recipe(Path(words[0]), words[1:])
         from minigpt.training import run
 
-        with _reported() as report:
-            folder, evaluation = run.start(config, overwrite, report)
+        if dry_run or find_lr:
+            _rehearse(config, find_lr)
+            return
+        with _reported() as hooks:
+            folder, evaluation = run.start(config, overwrite, hooks)
     if os.environ.get("RANK", "0") == "0":
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
 
@@ -78,10 +88,33 @@ def config(
         typer.echo(costs.describe())
 
 
+def _rehearse(config: "Config", find_lr: bool) -> None:
+    """Try a recipe out, and say what came out."""
+    from minigpt.training import rehearsal
+
+    if not find_lr:
+        evaluation = rehearsal.dry_run(config)
+        typer.echo(f"dry run: two steps, one evaluation (loss {evaluation.loss:.4f}); nothing was written")
+        return
+    from minigpt.experiments.rate_page import rate_page
+
+    test = rehearsal.find_learning_rate(config)
+    path = Path("runs") / f"{config.run.name}-learning-rates.html"
+    path.parent.mkdir(exist_ok=True)
+    write_page(path, rate_page(config.run.name, test))
+    share = test.suggestion / config.optimizer.learning_rate
+    rates = {"optimizer.learning_rate": test.suggestion}
+    if config.optimizer.name == "muon":
+        rates["optimizer.adamw_learning_rate"] = share * config.optimizer.adamw_learning_rate
+    typer.echo(f"the loss falls fastest at {' '.join(f'{key}={rate:.2g}' for key, rate in rates.items())}")
+    typer.echo(f"losses at all rates: {path}")
+
+
 @contextmanager
-def _reported() -> Iterator["OnEvaluation"]:
+def _reported() -> Iterator["Hooks"]:
     """What writes a run's report at each evaluation, and once more when training has ended, however it has."""
     from minigpt.experiments.report import write_report
+    from minigpt.training.hooks import Hooks
 
     folders: list[RunFolder] = []
 
@@ -90,10 +123,11 @@ def _reported() -> Iterator["OnEvaluation"]:
         write_report(folder, finished=False)
 
     try:
-        yield report
+        yield Hooks(on_evaluation=report)
     finally:
         for folder in folders:
-            write_report(folder)
+            with suppress(OSError):  # a full disk has been told of already
+                write_report(folder)
 
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:

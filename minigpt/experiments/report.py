@@ -43,7 +43,12 @@ def write_report(folder: RunFolder, finished: bool = True) -> None:
 
 def charts(metrics: list[Metrics]) -> list[str]:
     """The curves of a run: losses and the gap between them, learning rate, gradient, speed."""
-    faint: dict[str, Any] = {"opacity": 0.3, "hoverinfo": "skip", "showlegend": False, "line": {"color": "#8a93a8", "width": 1}}
+    faint: dict[str, Any] = {
+        "opacity": 0.3,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "line": {"color": "#8a93a8", "width": 1},
+    }
     loss = smoothed(metrics, "loss")
     return [
         chart(

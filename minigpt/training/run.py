@@ -21,8 +21,9 @@ from minigpt.runs import RunFolder, open_folder
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.devices import Compiler, Engine, choose_device, choose_precision
 from minigpt.training.distributed import Processes, join_processes
+from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.memory import check_memory
-from minigpt.training.trainer import Corpus, OnEvaluation, Trainer
+from minigpt.training.trainer import Corpus, Trainer
 
 FIXED = ("data", "tokenizer", "model")
 """Sections that a resumed run keeps as they were."""
@@ -30,18 +31,16 @@ WORTH_COMPILING = 60.0
 """Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
 
 
-def start(
-    config: Config, overwrite: bool = False, on_evaluation: OnEvaluation | None = None
-) -> tuple[RunFolder, Evaluation]:
+def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
     """Train a new run; UserError where its folder exists already, unless `overwrite`."""
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
     with join_processes() as processes:
         if processes.first:
             _check_place(folder, overwrite)
-        return folder, _train(config, folder, processes, False, on_evaluation)
+        return folder, _train(config, folder, processes, False, hooks)
 
 
-def resume(path: Path, changes: list[str], on_evaluation: OnEvaluation | None = None) -> tuple[RunFolder, Evaluation]:
+def resume(path: Path, changes: list[str], hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
     """Go on with a run from its last checkpoint; `changes` may not touch what the model is made of and learns from."""
     folder = open_folder(path)
     before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
@@ -49,16 +48,14 @@ def resume(path: Path, changes: list[str], on_evaluation: OnEvaluation | None = 
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
     with join_processes() as processes:
-        return folder, _train(config, folder, processes, True, on_evaluation)
+        return folder, _train(config, folder, processes, True, hooks)
 
 
-def _train(
-    config: Config, folder: RunFolder, processes: Processes, resume: bool, on_evaluation: OnEvaluation | None
-) -> Evaluation:
+def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool, hooks: Hooks) -> Evaluation:
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
     rows = config.training.batch_size // processes.world_size
-    compiler = Compiler(config.model, rows, engine) if _wants_compilation(config) else None
+    compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
     corpus = _corpus(config, folder, processes, resume)
     began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)
@@ -77,7 +74,7 @@ def _train(
             "model": model.config,
         }
     )
-    trainer = Trainer(config, folder, corpus, model, engine, processes, resume, on_evaluation)
+    trainer = Trainer(config, folder, corpus, model, engine, processes, resume, hooks)
     if processes.first:
         if not resume and folder.path.is_dir():
             shutil.rmtree(folder.path)  # empty, or to be overwritten: `start` has looked
@@ -110,7 +107,7 @@ def _corpus(config: Config, folder: RunFolder, processes: Processes, resume: boo
     return prepare()
 
 
-def _wants_compilation(config: Config) -> bool:
+def wants_compilation(config: Config) -> bool:
     """Whether to compile: as wished, or (auto) where training takes long enough to earn it back."""
     if config.run.compile != "auto":
         return config.run.compile

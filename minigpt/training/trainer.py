@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -23,16 +23,13 @@ from minigpt.tokenizers import Tokenizer
 from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, thinned, write_index
 from minigpt.training.devices import Engine, eager
 from minigpt.training.distributed import Processes
+from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption
 from minigpt.training.loss import TrainingLoss
 from minigpt.training.metrics import MetricsLog, ProgressBar
 
 EVALUATION_BATCH = 8192
 """Tokens that are evaluated at once."""
-
-
-OnEvaluation = Callable[[RunFolder, int, float], None]
-"""Told of every evaluation, in the first process: the run, the step, the validation loss."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,11 @@ class Trainer:
         engine: Engine,
         processes: Processes,
         resume: bool = False,
-        on_evaluation: OnEvaluation | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         self.config, self.folder, self.corpus = config, folder, corpus
         self.model, self.engine, self.processes = model, engine, processes
-        self.on_evaluation = on_evaluation
+        self.hooks = hooks
         self.optimizers = make_optimizers(model, config.optimizer, engine.dtype)
         self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
         self.saved_step = self.progress.step if resume else None
@@ -115,7 +112,8 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip or math.inf)
         loss_value = self.processes.sum(loss_sum).item() / self.processes.world_size
         self.check_finite(loss_value, norm.item())
-        factor = learning_rate_factor(self.config.schedule, step, self.spent())
+        own = self.hooks.rate_factor
+        factor = own(step) if own else learning_rate_factor(self.config.schedule, step, self.spent())
         self.optimizers.step(factor)
 
         n_tokens = accumulated * training.batch_size * self.config.model.context_length
@@ -206,8 +204,8 @@ class Trainer:
                 sample=sample,
             )
             self.bar.evaluation(progress.step, evaluation.loss, sample)
-            if self.on_evaluation:
-                self.on_evaluation(self.folder, progress.step, evaluation.loss)
+            if self.hooks.on_evaluation:
+                self.hooks.on_evaluation(self.folder, progress.step, evaluation.loss)
         self.agree()
         return evaluation
 

@@ -1,0 +1,171 @@
+"""A search: a YAML file that says which hyperparameters to try, on top of which recipe, and for how long."""
+
+import json
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from minigpt.config import Config
+from minigpt.errors import UserError, nearest
+from minigpt.recipes import load_recipe, read_yaml
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+Value = bool | int | float | str | None
+Values = dict[str, Value]
+
+
+class Part(BaseModel):
+    """A section of a search; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dimension(Part):
+    """What a hyperparameter may be: some `choices`, or what lies from `low` to `high`."""
+
+    choices: list[Value] | None = Field(None, min_length=1)
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    """Whether the range is searched by factors and not by differences."""
+    step: int | float | None = Field(None, gt=0)
+    """Distance of the values of a range. Where low and high are whole numbers, only such are tried."""
+    when: dict[str, Value] = Field(default_factory=dict)
+    """Values of earlier hyperparameters for which this one is searched; for others it stays as the recipe has it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def take_lists(cls, value: Any) -> Any:
+        """A plain list is its choices."""
+        return {"choices": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def check_range(self) -> Self:
+        """Refuse what is neither choices nor a range, or both."""
+        is_range = self.low is not None and self.high is not None
+        if is_range == (self.choices is not None) or (not is_range and (self.log or self.step)):
+            raise ValueError("must be a list of choices, or have low and high (and log or step)")
+        if self.low is not None and self.high is not None:
+            if self.low >= self.high:
+                raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+            if self.log and (self.low <= 0 or self.step):
+                raise ValueError("with log, low must be positive and step left out")
+        return self
+
+    def holds(self, values: Mapping[str, Value]) -> bool:
+        """Whether this one is searched where the earlier ones have these values."""
+        return all(key in values and values[key] == value for key, value in self.when.items())
+
+    def suggest(self, trial: "Trial", key: str) -> Value:
+        """A value for a trial."""
+        if self.choices is not None:
+            value: Value = trial.suggest_categorical(key, self.choices)
+            return value
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
+
+
+class Study(Part):
+    """How to search, and when to stop."""
+
+    name: str = Field("sweep", min_length=1, pattern=r"^[^/\\]+$")
+    """Its folder is runs/NAME; a study of the same name is gone on with."""
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """tpe (Bergstra 2011) learns from earlier trials; random; grid takes all combinations of choices."""
+    seeds: list[int] = Field(default=[1337], min_length=1)
+    """Each setting is trained with each of them; their mean validation loss counts."""
+    trials: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    """By the clock, of one call of the command."""
+    tokens: int | None = Field(None, ge=1)
+    """Trained on, over all trials."""
+    prune: bool = True
+    """Stop trials whose loss at an evaluation is above the median of the others at theirs."""
+    storage: str | None = None
+    """Database URL for several machines, such as postgresql://...; null: a SQLite file in the study's folder."""
+
+    @model_validator(mode="after")
+    def check_end(self) -> Self:
+        """Refuse a search without end."""
+        if self.sampler != "grid" and self.trials is None and self.minutes is None and self.tokens is None:
+            raise ValueError("set study.trials, study.minutes or study.tokens, so that the search has an end")
+        return self
+
+
+class Search(Part):
+    """A whole file."""
+
+    recipe: str
+    """Of the runs; relative to this file."""
+    changes: Values = Field(default_factory=dict)
+    """To the recipe, in all trials: section.key with its value."""
+    study: Study
+    space: dict[str, Dimension] = Field(min_length=1)
+    """Hyperparameters to search (section.key), in an order in which each comes after those that it depends on."""
+
+    @model_validator(mode="after")
+    def check_space(self) -> Self:
+        """Refuse unknown keys, dimensions that depend on later ones, and grids of ranges."""
+        known = {f"{name}.{key}" for name, field in Config.model_fields.items() for key in _keys(field.annotation)}
+        seen: set[str] = set()
+        for key in [*self.changes, *self.space]:
+            if key not in known or key in ("run.seed", "run.name", "run.directory"):
+                raise ValueError(f"{key} cannot be searched or changed here{nearest(key, sorted(known))}")
+        for key, dimension in self.space.items():
+            for other in dimension.when.keys() - seen:
+                raise ValueError(f"{key}: when names {other}, which is not searched before it")
+            if self.study.sampler == "grid" and dimension.choices is None:
+                raise ValueError(f"{key}: a grid needs choices; list them, or use sampler: tpe or random")
+            seen.add(key)
+        return self
+
+    def grid(self) -> list[Values]:
+        """All settings of a space of choices, each once."""
+        settings: list[Values] = []
+        for values in product(*(dimension.choices or [] for dimension in self.space.values())):
+            setting: Values = {}
+            for (key, dimension), value in zip(self.space.items(), values, strict=True):
+                if dimension.holds(setting):
+                    setting[key] = value
+            if setting not in settings:
+                settings.append(setting)
+        return settings
+
+    def suggest(self, trial: "Trial") -> Values:
+        """A setting for a trial."""
+        setting: Values = {}
+        for key, dimension in self.space.items():
+            if dimension.holds(setting):
+                setting[key] = dimension.suggest(trial, key)
+        return setting
+
+
+def load_search(path: Path) -> Search:
+    """The search that a YAML file describes; UserError where it does not, or where its recipe or a change is wrong."""
+    try:
+        search = Search.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("Field", "is")
+        raise UserError(f"{path}: {key}{': ' if key else ''}{message}") from None
+    trial_config(search, path, {})
+    return search
+
+
+def trial_config(search: Search, path: Path, values: Mapping[str, Value]) -> Config:
+    """The recipe with the search's changes and the values of one trial; UserError where they do not go together."""
+    changes = [f"{key}={json.dumps(value)}" for key, value in {**search.changes, **values}.items()]
+    return load_recipe(path.parent / search.recipe, changes)
+
+
+def _keys(section: Any) -> list[str]:
+    return list(section.model_fields)

@@ -1,0 +1,214 @@
+"""`minigpt sweep`: many runs in search of the best hyperparameters, with Optuna (Akiba 2019).
+
+A trial is a setting; each of its seeds is an ordinary run folder. All that a study knows is in a database, so that
+several processes can work on it, a repeated command goes on with it, and nothing is lost when one of them is killed.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from minigpt.errors import UserError
+from minigpt.experiments.search import Search, trial_config
+from minigpt.recipes import load_recipe, save_recipe
+from minigpt.runs import RunFolder
+from minigpt.training.interruption import Interrupted
+from minigpt.training.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+HEARTBEAT = 5
+"""Seconds between two signs of life of a process with a trial."""
+SILENCE = 20
+"""Seconds without one, after which its trial counts as killed and is tried again."""
+RETRIES = 2
+"""Times that a killed trial is tried again."""
+ENOUGH = 4
+"""Trials that must have ended before others are compared with them and stopped."""
+VOID, ERROR, TOKENS, RUNS = "void", "error", "tokens", "runs"
+"""Attributes of trials; a void one does not count."""
+
+
+FAILURES = (UserError, RuntimeError, MemoryError)
+"""What ends a trial and not the study; RuntimeError is torch's, where memory does not suffice among others."""
+
+
+class Surplus(Exception):  # noqa: N818 - no error
+    """Another process has begun the last trial at the same moment."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search, the file that it was read from, the folder with its runs."""
+
+    search: Search
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """Of the study: its database, its runs, its results."""
+        return Path("runs") / self.search.study.name
+
+    def open(self) -> "Study":
+        """The study, begun or gone on with; UserError where the storage cannot be reached."""
+        import optuna
+        from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        url = self.search.study.storage or f"sqlite:///{self.folder / 'study.db'}"
+        try:
+            storage = RDBStorage(
+                url,
+                engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None,
+                heartbeat_interval=HEARTBEAT,
+                grace_period=SILENCE,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+            )
+            study = optuna.create_study(
+                storage=storage,
+                study_name=self.search.study.name,
+                sampler=self._sampler(),
+                pruner=self._pruner(),
+                load_if_exists=True,
+            )
+        except Exception as error:  # whatever a database driver raises
+            raise UserError(f"{self.path}: study.storage = {url}: {' '.join(str(error).split())[:200]}") from None
+        return study
+
+    def prepare(self, study: "Study") -> None:
+        """Say what belongs to the study, once, before its workers begin; UserError where it was begun differently."""
+        space = self.search.model_dump(mode="json", include={"recipe", "changes", "space"})
+        if study.user_attrs.get("search", space) != space:
+            raise UserError(
+                f"{self.path}: study.name = {self.search.study.name}: was begun with another recipe, changes or space; "
+                "choose another name"
+            )
+        study.set_user_attr("search", space)
+        if self.search.study.sampler == "grid":
+            for setting in self.search.grid():
+                study.enqueue_trial(setting, skip_if_exists=True)
+
+    def work(self, study: "Study", finished: Callable[["Study", "FrozenTrial"], None]) -> None:
+        """Train trial after trial until the budget is used up; `finished` hears of each one that has ended."""
+        deadline = time.monotonic() + 60 * (self.search.study.minutes or float("inf"))
+        while time.monotonic() < deadline and not self.complete(study):
+            if self._all_given_out(study):
+                time.sleep(1.0)  # others are at the last ones; if they die, these are tried again
+            else:
+                study.optimize(self._objective, n_trials=1, catch=(*FAILURES, Surplus), callbacks=[finished])
+
+    def complete(self, study: "Study") -> bool:
+        """Whether the budget in trials or tokens is used up and no trial is under way any more."""
+        from optuna.storages import fail_stale_trials
+
+        fail_stale_trials(study)
+        trials = counted(study)
+        spent = sum(trial.user_attrs.get(TOKENS, 0) for trial in trials)
+        if self.search.study.tokens is not None and spent >= self.search.study.tokens:
+            return True
+        limit = self.limit()
+        return limit is not None and sum(trial.state.is_finished() for trial in trials) >= limit
+
+    def limit(self) -> int | None:
+        """Trials that there are to be: as many as were asked for, or as the grid has."""
+        return self.search.study.trials or (len(self.search.grid()) if self.search.study.sampler == "grid" else None)
+
+    def _all_given_out(self, study: "Study") -> bool:
+        trials, limit = counted(study), self.limit()
+        waiting = any(trial.state.name == "WAITING" for trial in trials)
+        return limit is not None and len(trials) >= limit and not waiting
+
+    def _objective(self, trial: "Trial") -> float:
+        """Train one setting with each seed; returns the mean validation loss."""
+        earlier = [other for other in counted(trial.study) if other.number < trial.number]
+        limit = self.limit()
+        if limit is not None and len(earlier) >= limit:
+            trial.set_user_attr(VOID, True)
+            raise Surplus
+        losses: list[float] = []
+        try:
+            for seed in self.search.study.seeds:
+                losses.append(self._train(trial, seed, first=not losses))
+        except FAILURES as error:
+            trial.set_user_attr(ERROR, " ".join(str(error).split())[:300])
+            raise
+        except Interrupted:
+            trial.set_user_attr(VOID, True)
+            trial.study.enqueue_trial(trial.params)
+            raise
+        return mean(losses)
+
+    def _train(self, trial: "Trial", seed: int, first: bool) -> float:
+        import optuna
+
+        from minigpt.training import run
+        from minigpt.training.hooks import Hooks
+
+        config = trial_config(self.search, self.path, self.search.suggest(trial))
+        several = len(self.search.study.seeds) > 1
+        folder = self.folder / f"trial-{trial.number:04}{f'-seed-{seed}' if several else ''}"
+        config = config.model_copy(
+            update={"run": config.run.model_copy(update={"seed": seed, "name": folder.name, "directory": str(folder)})}
+        )
+        trial.set_user_attr(RUNS, [*trial.user_attrs.get(RUNS, []), str(folder)])
+        evaluations = 0
+
+        def report(_folder: RunFolder, _step: int, loss: float) -> None:
+            nonlocal evaluations
+            evaluations += 1
+            trial.report(loss, evaluations)
+            if self.search.study.prune and trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            hooks = Hooks(on_evaluation=report if first else None)
+            _, evaluation = run.start(config, overwrite=True, hooks=hooks)
+            return evaluation.loss
+        finally:
+            metrics = read_metrics(RunFolder(folder).metrics)
+            tokens = metrics[-1]["tokens"] if metrics else 0
+            trial.set_user_attr(TOKENS, trial.user_attrs.get(TOKENS, 0) + tokens)
+
+    def _sampler(self) -> Any:
+        import optuna
+
+        if self.search.study.sampler == "tpe":
+            return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True)
+        return optuna.samplers.RandomSampler()
+
+    def _pruner(self) -> Any:
+        import optuna
+
+        return optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_warmup_steps=2)
+
+    def save_best(self, study: "Study") -> Path | None:
+        """Write the best trial's recipe as a YAML file that can be trained again; None where none has ended well."""
+        ended = [trial for trial in counted(study) if trial.state.name == "COMPLETE"]
+        if not ended:
+            return None
+        best = min(ended, key=lambda trial: trial.value or 0.0)
+        config = load_recipe(RunFolder(Path(best.user_attrs[RUNS][0])).config)
+        fresh = config.run.model_copy(
+            update={"name": f"{self.search.study.name}-best", "directory": None, "precision": "auto", "compile": "auto"}
+        )
+        path = self.folder / "best.yaml"
+        shape = config.model.model_copy(update={"vocab_size": None})
+        save_recipe(config.model_copy(update={"run": fresh, "model": shape}), path)
+        return path
+
+
+def counted(study: "Study") -> "list[FrozenTrial]":
+    """The study's trials but those that were killed and tried again, and those that were one too many."""
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+    trials = study.get_trials(deepcopy=False)
+    again = {RetryHeartbeatStaleTrialCallback.retried_trial_number(trial) for trial in trials}
+    return [trial for trial in trials if trial.number not in again and not trial.user_attrs.get(VOID)]

@@ -1,0 +1,94 @@
+"""Trying a recipe out without leaving a run behind: two steps, or a test of learning rates."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigpt.config import Config
+from minigpt.errors import UserError
+from minigpt.evaluation import Evaluation
+from minigpt.runs import RunFolder
+from minigpt.training import run
+from minigpt.training.hooks import Hooks
+from minigpt.training.metrics import read_metrics
+
+TEST_STEPS = 150
+"""Of a test of learning rates."""
+LOWEST, HIGHEST = 1e-3, 1e2
+"""Shares of the recipe's learning rates between which they are tested."""
+DIVERGED = 1.5
+"""A smoothed loss so many times the lowest so far ends the test."""
+SMOOTHING, SPAN = 0.9, 10
+"""How much of the mean loss is kept from step to step, and the steps over which a slope is taken."""
+
+
+@dataclass(frozen=True)
+class RateTest:
+    """Learning rates, the smoothed losses at them, and the rate that is suggested."""
+
+    rates: list[float]
+    losses: list[float]
+    suggestion: float
+
+
+def dry_run(config: Config) -> Evaluation:
+    """Two steps and one evaluation of a recipe, whose data is prepared and whose model is built as in a run."""
+    changes = {"max_steps": 2, "max_minutes": None, "evaluate_every": 2}
+    with _nowhere(config, changes, wants_compilation=run.wants_compilation(config)) as trial:
+        return run.start(trial)[1]
+
+
+def find_learning_rate(config: Config) -> RateTest:
+    """Raise all learning rates from step to step, until the loss explodes (range test, Smith 2017)."""
+    changes = {"max_steps": TEST_STEPS, "max_minutes": None, "evaluate_every": TEST_STEPS, "patience": None}
+    with _nowhere(config, changes, wants_compilation=False) as trial:
+        folder = RunFolder(Path(trial.run.directory or ""))
+        try:
+            run.start(trial, hooks=Hooks(rate_factor=raised))
+        except UserError:  # a loss that is not a number: the end that was looked for
+            if not folder.metrics.exists():
+                raise
+        lines = [line for line in read_metrics(folder.metrics) if "loss" in line]
+    return judge([line["learning_rate"] for line in lines], [line["loss"] for line in lines])
+
+
+def raised(step: int) -> float:
+    """Share of the recipe's learning rates at a step of the test: equal factors from the lowest to the highest."""
+    return float(LOWEST * (HIGHEST / LOWEST) ** (step / (TEST_STEPS - 1)))
+
+
+def judge(rates: list[float], losses: list[float]) -> RateTest:
+    """Smooth the losses, cut them off where they explode, and suggest the rate at which they fall fastest."""
+    smooth: list[float] = []
+    average = 0.0
+    for i, loss in enumerate(losses):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        smooth.append(average / (1 - SMOOTHING ** (i + 1)))
+        if not math.isfinite(smooth[-1]) or smooth[-1] > DIVERGED * min(smooth):
+            break
+    slopes = [later - earlier for earlier, later in zip(smooth, smooth[SPAN:], strict=False)]
+    steepest = slopes.index(min(slopes)) + SPAN // 2 if slopes else 0
+    return RateTest(rates[: len(smooth)], smooth, rates[steepest])
+
+
+@contextmanager
+def _nowhere(config: Config, changes: dict[str, int | None], wants_compilation: bool) -> Iterator[Config]:
+    """The recipe with changes, in a folder that vanishes; data that was prepared already is used, and none is kept."""
+    with tempfile.TemporaryDirectory() as place:
+        there, here = Path(config.data.directory), Path(place) / "data"
+        for found in (*there.glob("prepared/*"), *there.glob("prepared/tokenizers/*"), *there.glob("downloads/*")):
+            if found.name != "tokenizers":
+                link = here / found.relative_to(there)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(found.resolve())
+        training = {**changes, "checkpoint_every": 10**12, "keep_checkpoints": 0}
+        yield config.model_copy(
+            update={
+                "run": config.run.model_copy(update={"directory": f"{place}/run", "compile": wants_compilation}),
+                "data": config.data.model_copy(update={"directory": f"{place}/data"}),
+                "training": config.training.model_copy(update=training),
+            }
+        )

@@ -1,0 +1,201 @@
+"""Searches: what a file means, and that no trial is lost or done twice, whatever happens to its process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from browser import chromium, needs_chromium
+from conftest import minigpt
+
+from minigpt.errors import UserError
+from minigpt.experiments import sweep as sweeping
+from minigpt.experiments.search import load_search, trial_config
+from minigpt.recipes import load_recipe
+
+RECIPE = {
+    "data": {"source": "stories", "n_stories": 100},
+    "tokenizer": {"kind": "byte"},
+    "model": {"context_length": 16, "n_layers": 1, "n_heads": 2, "d_model": 16},
+    "training": {"batch_size": 2, "max_steps": 4, "evaluate_every": 2, "evaluation_tokens": 64},
+    "sampling": {"max_new_tokens": 2},
+}
+SPACE: dict[str, Any] = {"optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True}}
+
+
+def write(folder: Path, **parts: Any) -> Path:
+    """A recipe and a search over it."""
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
+    search = {"recipe": "tiny.yaml", "study": {"name": "s", "trials": 4}, "space": SPACE, **parts}
+    path = folder / "search.yaml"
+    path.write_text(yaml.safe_dump(search, sort_keys=False))
+    return path
+
+
+def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{folder}/runs/s/study.db")
+    return sweeping.counted(study)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"space": {"model.d_modle": [1]}}, "did you mean 'model.d_model'"),
+        ({"space": {"run.seed": [1]}}, "run.seed cannot be searched"),
+        ({"space": {"model.d_model": {"low": 8, "high": 4}}}, "low (8) must be below high (4)"),
+        ({"space": {"model.d_model": {"low": 8}}}, "list of choices, or have low and high"),
+        ({"space": {"model.d_model": {"low": 0, "high": 4, "log": True}}}, "low must be positive"),
+        ({"space": {"model.d_model": {"choices": [16], "when": {"model.n_layers": 2}}}}, "not searched before it"),
+        ({"study": {"sampler": "grid"}}, "a grid needs choices"),
+        ({"study": {"name": "s"}}, "so that the search has an end"),
+        ({"study": {"trials": 4, "sampler": "bayes"}}, "'tpe', 'random' or 'grid'"),
+        ({"recipe": "tinny.yaml"}, "no such recipe"),
+        ({"changes": {"training.batch_size": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_a_search_that_cannot_be_is_told(tmp_path: Path, parts: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_search(write(tmp_path, **parts))
+    assert words in str(error.value)
+
+
+def test_a_grid_has_every_combination_once_and_conditions_hold(tmp_path: Path) -> None:
+    space = {
+        "optimizer.name": ["muon", "adamw"],
+        "model.d_model": [16, 32],
+        "optimizer.momentum": {"choices": [0.9, 0.95], "when": {"optimizer.name": "muon"}},
+    }
+    search = load_search(write(tmp_path, space=space, study={"name": "s", "sampler": "grid"}))
+    settings = search.grid()
+    assert len(settings) == 6
+    assert {"optimizer.name": "adamw", "model.d_model": 32} in settings
+    assert all(("optimizer.momentum" in setting) == (setting["optimizer.name"] == "muon") for setting in settings)
+
+
+def test_values_are_drawn_from_their_ranges(tmp_path: Path) -> None:
+    space = {
+        "optimizer.learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+        "model.d_model": {"low": 16, "high": 64, "step": 16},
+        "model.dropout": {"low": 0.0, "high": 0.5},
+        "optimizer.momentum": {"low": 0.5, "high": 0.9, "when": {"model.d_model": 32}},
+    }
+    search = load_search(write(tmp_path, space=space))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [search.suggest(study.ask()) for _ in range(200)]
+    rates = [float(setting["optimizer.learning_rate"] or 0) for setting in drawn]
+    assert min(rates) >= 0.001
+    assert max(rates) <= 0.1
+    assert 60 < sum(rate < 0.01 for rate in rates) < 140  # by factors
+    assert {setting["model.d_model"] for setting in drawn} == {16, 32, 48, 64}
+    assert {type(setting["model.dropout"]) for setting in drawn} == {float}
+    assert all(("optimizer.momentum" in setting) == (setting["model.d_model"] == 32) for setting in drawn)
+    config = trial_config(search, tmp_path / "search.yaml", drawn[0])
+    assert config.optimizer.learning_rate == drawn[0]["optimizer.learning_rate"]
+
+
+def test_a_sweep_trains_runs_and_gives_the_best_recipe_and_goes_on_when_repeated(tmp_path: Path) -> None:
+    space = {"optimizer.learning_rate": [0.01, 0.02], "model.d_model": [16, 15]}
+    path = write(tmp_path, space=space, study={"name": "s", "sampler": "grid", "seeds": [1, 2]})
+    done = minigpt("sweep", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ended = trials(tmp_path)
+    assert sorted(trial.state.name for trial in ended) == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
+    assert all("divisible by n_heads" in t.user_attrs["error"] for t in ended if t.state.name == "FAIL")
+    good = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    for trial in good:
+        runs = [tmp_path / run for run in trial.user_attrs["runs"]]
+        configs = [load_recipe(run / "config.yaml") for run in runs]
+        assert [config.run.seed for config in configs] == [1, 2]
+        assert {config.optimizer.learning_rate for config in configs} == {trial.params["optimizer.learning_rate"]}
+        losses = [
+            yaml.safe_load((run / "metrics.jsonl").read_text().splitlines()[-1])["validation_loss"] for run in runs
+        ]
+        assert trial.value == pytest.approx(sum(losses) / 2)
+    best = load_recipe(tmp_path / "runs" / "s" / "best.yaml")
+    winner = min(good, key=lambda trial: trial.value or 0)
+    assert best.optimizer.learning_rate == winner.params["optimizer.learning_rate"]
+    again = minigpt("sweep", path, cwd=tmp_path)
+    assert again.returncode == 0
+    assert len(trials(tmp_path)) == 4
+    changed = write(tmp_path, space={"model.d_model": [16, 32]}, study={"name": "s", "sampler": "grid"})
+    done = minigpt("sweep", changed, cwd=tmp_path)
+    assert (done.returncode, "choose another name" in done.stderr) == (2, True)
+
+
+def test_hopeless_trials_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweeping, "ENOUGH", 1)
+    changes = {"training.max_steps": 12, "training.evaluate_every": 3}
+    path = write(
+        tmp_path,
+        space={"optimizer.learning_rate": [0.05, 1e-6]},
+        changes=changes,
+        study={"name": "s", "sampler": "grid"},
+    )
+    sweep = sweeping.Sweep(load_search(path), path)
+    study = sweep.open()
+    study.enqueue_trial({"optimizer.learning_rate": 0.05})  # the good one first
+    sweep.prepare(study)
+    sweep.work(study, lambda *_: None)
+    first, second = sweeping.counted(study)
+    assert (first.state.name, second.state.name) == ("COMPLETE", "PRUNED")
+    assert second.last_step == 2  # two evaluations: one that is let pass, one that is judged
+
+
+def test_two_workers_share_a_study_and_a_killed_one_loses_nothing(tmp_path: Path) -> None:
+    changes = {"training.max_steps": 150, "training.evaluate_every": 50, "training.checkpoint_every": 1000}
+    path = write(tmp_path, changes=changes, study={"name": "s", "trials": 6, "prune": False})
+    quick = (
+        "import minigpt.experiments.sweep as s; s.HEARTBEAT, s.SILENCE = 1, 3; import minigpt.cli; minigpt.cli.main()"
+    )
+    sweep = sweeping.Sweep(load_search(path), path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def begin() -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", quick, "sweep", path, "--worker"], cwd=tmp_path, env=environment)
+
+    here = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        sweep.prepare(sweep.open())
+    finally:
+        os.chdir(here)
+    with begin() as victim, begin() as survivor:
+        while not any(trial.state.name == "RUNNING" for trial in trials(tmp_path)):
+            time.sleep(0.2)
+        victim.send_signal(signal.SIGKILL)
+        assert survivor.wait(120) == 0
+    ended = trials(tmp_path)
+    assert [trial.state.name for trial in ended] == ["COMPLETE"] * 6
+    folders = [run for trial in ended for run in trial.user_attrs["runs"]]
+    assert len(set(folders)) == 6
+
+
+@needs_chromium
+def test_the_page_shows_history_importance_and_curves(tmp_path: Path) -> None:
+    space = {"optimizer.learning_rate": SPACE["optimizer.learning_rate"], "model.d_model": [16, 32]}
+    done = minigpt("sweep", write(tmp_path, space=space), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 trials: 4 complete" in done.stdout
+    with chromium(viewport={"width": 400, "height": 800}) as page:
+        page.goto(f"file://{tmp_path}/runs/s/sweep.html")
+        page.wait_for_selector(".js-plotly-plot .scatterlayer path.js-line")
+        lines = page.evaluate("Array.from(document.querySelectorAll('.chart')[2].data, line => line.text)")
+        shown = {text for line in lines for text in line}
+        for trial in trials(tmp_path):
+            assert {f"loss = {trial.value:.4g}", f"model.d_model = {trial.params['model.d_model']}"} <= shown
+        titles = page.eval_on_selector_all(".gtitle", "all => all.map(title => title.textContent)")
+        assert titles == [
+            "validation loss of each trial",
+            "importance for being among the best",
+            "settings and losses",
+            "validation loss over time",
+        ]
+        assert page.locator("tbody tr").count() == 4
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400

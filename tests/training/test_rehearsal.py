@@ -1,0 +1,59 @@
+"""A recipe is tried out, and nothing stays behind."""
+
+import math
+from pathlib import Path
+
+import pytest
+from browser import chromium, needs_chromium
+from conftest import RECIPE, TINY, minigpt
+
+from minigpt.training.rehearsal import HIGHEST, LOWEST, TEST_STEPS, judge, raised
+
+
+def files(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_dry_run_trains_and_evaluates_and_writes_nothing(prepared: bool, run: Path, tmp_path: Path) -> None:
+    place = run.parents[1] if prepared else tmp_path
+    before = files(place)
+    done = minigpt("train", RECIPE, *TINY, "--dry-run", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "two steps, one evaluation (loss 6." in done.stdout  # about ln(512)
+    assert files(place) == before
+
+
+def test_a_dry_run_finds_what_is_wrong(tmp_path: Path) -> None:
+    done = minigpt("train", RECIPE, *TINY, "data.source=nowhere.txt", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, "nowhere.txt" in done.stderr) == (2, True)
+    done = minigpt("train", "--resume", "runs/x", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, "leave --resume away" in done.stderr) == (2, True)
+
+
+def test_rates_rise_by_equal_factors() -> None:
+    assert raised(0) == pytest.approx(LOWEST)
+    assert raised(TEST_STEPS - 1) == pytest.approx(HIGHEST)
+    assert raised(11) / raised(10) == pytest.approx(raised(91) / raised(90))
+
+
+def test_the_rate_at_which_the_loss_falls_fastest_is_suggested() -> None:
+    rates = [10 ** (-5 + i / 30) for i in range(150)]
+    losses = [3 - 2 / (1 + math.exp(-(i - 75) / 5)) + (math.exp((i - 120) / 4) if i > 110 else 0) for i in range(150)]
+    test = judge(rates, losses)
+    assert 70 < rates.index(test.suggestion) < 90  # smoothing comes a little late
+    assert 115 < len(test.losses) < 135  # and what comes after the explosion is left out
+    assert judge([0.1], [2.0]).suggestion == 0.1
+
+
+@needs_chromium
+def test_a_test_of_learning_rates_gives_a_picture_and_a_suggestion(run: Path, tmp_path: Path) -> None:
+    done = minigpt("train", RECIPE, *TINY, "--find-lr", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    suggested = float(done.stdout.split("optimizer.learning_rate=")[1].split()[0])
+    assert 1e-4 < suggested < 2
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"stories-learning-rates.html"}
+    with chromium(viewport={"width": 400, "height": 800}) as page:
+        page.goto(f"file://{tmp_path}/runs/stories-learning-rates.html")
+        page.wait_for_selector(".js-plotly-plot .scatterlayer path.js-line")
+        assert page.locator(".shapelayer path").count() == 1
