@@ -21,7 +21,7 @@ torch.set_num_threads(1)  # as the processes that some tests start: the same num
 
 TINY = [
     "data.n_stories=400",
-    "tokenizer.vocab_size=512",
+    "tokenizer.vocab_size=1024",
     "model.context_length=32",
     "model.n_layers=2",
     "model.n_heads=2",

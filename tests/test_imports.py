@@ -24,7 +24,7 @@ ALLOWED = {
     "inspection": {"config", "errors", "tokenizers", "model", "generation", "runs", "data", "evaluation"},
     "serving": {"errors", "inspection", "runs"},
     "interop": {"config", "errors", "model"},
-    "experiments": {"__init__", "config", "errors", "model", "recipes", "runs", "training"},
+    "experiments": {"__init__", "config", "errors", "model", "planning", "recipes", "runs", "training"},
     "assessment": {"data", "errors", "evaluation", "runs", "tokenizers", "training"},
     "planning": {"config", "model", "optimizers", "tokenizers", "training"},
     "sample": {"config", "errors", "generation", "model", "runs", "training"},

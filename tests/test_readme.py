@@ -63,7 +63,7 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
 def small_search(search: Path, folder: Path) -> Path:
     """The same space on top of the tiny recipe, for two trials."""
     tree = yaml.safe_load(search.read_text(encoding="utf-8"))
-    changes = dict(change.split("=", 1) for change in TINY)
+    changes = {key: yaml.safe_load(value) for key, value in (change.split("=", 1) for change in TINY)}
     space = {key: value for key, value in tree["space"].items() if key not in changes}
     recipe = str((search.parent / tree["recipe"]).resolve())
     small = {"recipe": recipe, "changes": changes, "study": {"name": "small", "trials": 2}, "space": space}

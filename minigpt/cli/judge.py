@@ -31,6 +31,9 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(help="File to write (HTML); otherwise compare.html beside the first run.")
     ] = None,
+    extrapolate: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Predict what a larger run would reach, from three or more.")
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page where there is a desktop.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,9 +42,18 @@ def compare(
 
     paths = expand(runs)
     comparison = comparing.compare(paths)
+    prediction = None
+    if extrapolate is not None:
+        from minigpt.experiments import extrapolate as extrapolating
+
+        prediction = extrapolating.extrapolate(paths, extrapolate)
+        comparison.notes.append(prediction.describe(extrapolate))
     samples = _samples(paths, prompt)
     if as_json:
-        typer.echo(json.dumps(comparison.as_dict() | {"samples": dict(samples)}, ensure_ascii=False))
+        document = comparison.as_dict() | {"samples": dict(samples)}
+        if prediction is not None:
+            document["prediction"] = vars(prediction)
+        typer.echo(json.dumps(document, ensure_ascii=False))
         return
     page = output or paths[0].parent / "compare.html"
     write_page(page, comparing.compare_page(comparison, samples))

@@ -24,9 +24,11 @@ def curve(name: str, metrics: Sequence[Metrics], key: str, axis: str = "step", *
 
 MARKED = 40
 """Points up to which each is marked."""
+LOG = {"type": "log", "dtick": "D2", "exponentformat": "none"}
+"""An axis for losses, on which small differences at the end show."""
 
 
-def smoothed(metrics: Sequence[Metrics], key: str, share: float = 0.02) -> list[Metrics]:
+def smoothed(metrics: Sequence[Metrics], key: str, share: float = 0.01) -> list[Metrics]:
     """The lines that have the metric, with its running mean: exponential, over `share` of them."""
     lines = [line for line in metrics if key in line]
     keep, mean, weight = 1 - 1 / max(1.0, share * len(lines)), 0.0, 0.0

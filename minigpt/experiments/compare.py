@@ -11,7 +11,7 @@ import torch
 
 from minigpt.config import Config
 from minigpt.errors import UserError
-from minigpt.experiments.charts import axis_buttons, chart, curve
+from minigpt.experiments.charts import LOG, axis_buttons, chart, curve
 from minigpt.experiments.pages import render
 from minigpt.model.gpt import GPT
 from minigpt.recipes import load_recipe
@@ -236,6 +236,10 @@ def compare_page(comparison: Comparison, samples: Sequence[tuple[str, str]]) -> 
     metrics = [read_metrics(RunFolder(Path(run.run)).metrics) for run in comparison.runs]
     curves = [curve(run.run, lines, "validation_loss") for run, lines in zip(comparison.runs, metrics, strict=True)]
     loss = chart(
-        "validation loss (nats per token)", curves, height=460, updatemenus=axis_buttons(metrics, "validation_loss")
+        "validation loss (nats per token)",
+        curves,
+        height=460,
+        updatemenus=axis_buttons(metrics, "validation_loss"),
+        yaxis=LOG,
     )
     return render("compare.html.jinja", comparison=comparison, rows=comparison.rows(), chart=loss, samples=samples)

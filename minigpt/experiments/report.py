@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from minigpt import __version__
-from minigpt.experiments.charts import chart, curve, smoothed
+from minigpt.experiments.charts import LOG, chart, curve, smoothed
 from minigpt.experiments.pages import render
 from minigpt.recipes import load_recipe, to_yaml
 from minigpt.runs import RunFolder
@@ -59,6 +59,7 @@ def charts(metrics: list[Metrics]) -> list[str]:
                 curve("validation", metrics, "validation_loss", line={"color": "#d66014"}),
             ],
             height=420,
+            yaxis=LOG,
         ),
         chart("validation loss minus training loss", [curve("gap", generalisation_gap(metrics), "gap")]),
         chart("learning rate", [curve("learning rate", metrics, "learning_rate")]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from minigpt.experiments.charts import chart, curve
+from minigpt.experiments.charts import LOG, chart, curve
 from minigpt.experiments.pages import render
 from minigpt.experiments.sweep import ERROR, RUNS, TOKENS, Sweep, counted
 from minigpt.runs import RunFolder
@@ -94,11 +94,7 @@ def importance(study: "Study", trials: "Sequence[FrozenTrial]") -> list[Markup]:
     shares = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
     names, values = list(shares)[::-1], list(shares.values())[::-1]
     bars = {"type": "bar", "orientation": "h", "x": values, "y": names}
-    return [
-        chart(
-            "importance for being among the best", [bars], x_title="share", margin={"l": 220, "r": 20, "t": 60, "b": 40}
-        )
-    ]
+    return [chart("importance for being among the best", [bars], x_title="share", yaxis={"automargin": True})]
 
 
 def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
@@ -145,7 +141,9 @@ def losses(trials: "Sequence[FrozenTrial]") -> Markup:
     """Validation losses over time, of all runs."""
     runs = [RunFolder(Path(run)) for trial in trials for run in trial.user_attrs.get(RUNS, [])]
     curves = [curve(folder.path.name, read_metrics(folder.metrics), "validation_loss", "seconds") for folder in runs]
-    return chart("validation loss over time", curves, x_title="seconds", height=460, showlegend=len(curves) <= 12)
+    return chart(
+        "validation loss over time", curves, x_title="seconds", height=460, showlegend=len(curves) <= 12, yaxis=LOG
+    )
 
 
 def _scale(values: Sequence[Any], log: bool) -> dict[str, float]:

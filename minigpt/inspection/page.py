@@ -38,7 +38,7 @@ SMALL = 20_000_000
 """Parameters of models up to which those of earlier checkpoints are kept in memory."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
-ROOM = 1_000_000
+ROOM = 750_000
 """Numbers that the rows of the embedding, for sums of meanings, may take in a page."""
 
 Numbers = NDArray[np.float32]
@@ -136,6 +136,7 @@ def text_data(run: Run, prompt: str) -> dict[str, Any]:
         "tokens": _tokens(run, token_ids, Embedding.of(run)),
         "embedding": _pack(traced.embedding),
         "position": None if traced.position is None else _pack(traced.position),
+        "entering": _pack(traced.layers[0].residual),
         "layers": [_layer(layer) for layer in traced.layers],
         "normed": _pack(traced.normed[-1]),
         "logits": _pack(traced.logits[-1]),
@@ -187,7 +188,6 @@ def _tokens(run: Run, token_ids: list[int], embedding: Embedding) -> list[dict[s
 def _layer(layer: LayerTrace) -> dict[str, Any]:
     attention, thought = layer.attention, layer.feed_forward
     arrays = {
-        "residual": layer.residual,
         "attention_input": layer.attention_input,
         "query": attention.query,
         "key": attention.key,

@@ -20,7 +20,7 @@ def test_a_dry_run_trains_and_evaluates_and_writes_nothing(prepared: bool, run: 
     before = files(place)
     done = minigpt("train", RECIPE, *TINY, "--dry-run", cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "two steps, one evaluation (loss 6." in done.stdout  # about ln(512)
+    assert "two steps, one evaluation (loss 6." in done.stdout  # about ln(1024)
     assert files(place) == before
 
 

@@ -86,7 +86,7 @@ function drawVectors() {
     + `[0 … 0 1 0 … 0], times the matrix E (${n.toLocaleString("en")} × ${D.model.d_model}), is row ${token.id} of E:`);
   $("one-hot").firstElementChild.style.left = `${100 * token.id / n}%`;
   strips("embedding-view", oneHot, strip("embedding", at(D.embedding, state.token)),
-    ...(D.position ? [strip("position " + state.token, at(D.position, state.token))] : []), strip("what enters the first layer", at(D.layers[0].residual, state.token)));
+    ...(D.position ? [strip("position " + state.token, at(D.position, state.token))] : []), strip("what enters the first layer", at(D.entering, state.token)));
   $("neighbours").replaceChildren(...token.neighbours.map(([id, cosine]) => make("span", { class: "chip" }, D.vocabulary[id] + " ", make("small", {}, cosine.toFixed(2)))));
 }
 
@@ -122,14 +122,14 @@ function drawAnalogy() {
 /* Every head's weights as a small picture: rows look, columns are looked at. */
 function drawHeads() {
   const n = D.tokens.length, side = Math.max(1, Math.floor(84 / n)), [plus] = [getComputedStyle(document.documentElement).getPropertyValue("--plus")];
-  $("heads").style.gridTemplateColumns = `repeat(${Math.min(D.model.n_heads, 12)}, max-content)`;
+  $("heads").style.gridTemplateColumns = D.model.n_heads > 4 ? `repeat(${D.model.n_heads}, 6.1rem)` : "repeat(auto-fill, 6.1rem)";
   $("heads").replaceChildren(...D.layers.flatMap((L, i) => Array.from({ length: D.model.n_heads }, (_, j) => {
     const canvas = make("canvas", { width: n * side, height: n * side }), pen = canvas.getContext("2d"), weights = at(L.weights, j);
     for (let row = 0; row < n; row++) for (let column = 0; column <= row; column++) {
       pen.fillStyle = `rgba(${plus},${(0.06 + 0.94 * weights[row * n + column]).toFixed(3)})`;
       pen.fillRect(column * side, row * side, side, side);
     }
-    const button = make("button", { "aria-label": `layer ${i + 1}, head ${j + 1}`, "aria-pressed": i === state.layer && j === state.head }, canvas, make("small", {}, `${i + 1}.${j + 1}`));
+    const button = make("button", { "aria-label": `layer ${i + 1}, head ${j + 1}`, "aria-pressed": i === state.layer && j === state.head }, canvas, make("small", {}, `layer ${i + 1}, ${j + 1}`));
     button.onclick = () => { Object.assign(state, { layer: i, head: j }); look(state.token); };
     return button;
   })));
@@ -322,7 +322,7 @@ async function ask() {
 if ($("prompt")) {
   let waiting;
   $("append").onclick = () => { $("prompt").value = D.prompt + D.continuations[state.candidate].next; ask(); };
-  $("prompt").oninput = () => { clearTimeout(waiting); waiting = setTimeout(ask, 80); };
+  $("prompt").oninput = () => { clearTimeout(waiting); waiting = setTimeout(ask, 30); };
   setInterval(async () => {
     if (document.hidden) return;
     const step = await fetch("step").then(answer => answer.json()).catch(() => D.step);

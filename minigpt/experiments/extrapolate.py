@@ -1,0 +1,102 @@
+"""From small runs to a larger one: a law is fitted to loss against compute, and continued (after Kaplan 2020)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from minigpt.config import Config
+from minigpt.errors import UserError
+from minigpt.model.gpt import GPT
+from minigpt.planning import plan, training_flops
+from minigpt.recipes import load_recipe
+from minigpt.runs import open_folder
+from minigpt.training.metrics import read_metrics
+
+Numbers = NDArray[np.float64]
+
+NOISE = 0.003
+"""Relative standard deviation of a run's loss by its seed alone, where the fit does not show a larger one."""
+FLOORS = 400
+"""Values that are tried for the lowest loss that any compute could reach."""
+PROBABLE, WIDE = 3.84, 1.96
+"""The 95% quantiles of chi-squared with one degree of freedom, and of the normal distribution on both sides."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A loss (nats per token), and the interval in which it lies with a probability of 95%, if the law holds."""
+
+    loss: float
+    low: float
+    high: float
+    compute: float
+    times_largest: float
+
+    def describe(self, recipe: Path) -> str:
+        """For people."""
+        return (
+            f"{recipe} with {self.compute:.2e} operations, {self.times_largest:.1f} times the largest run's, "
+            f"is predicted to reach a loss of {self.loss:.4f} (95%: {self.low:.4f} to {self.high:.4f})"
+        )
+
+
+def extrapolate(paths: Sequence[Path], recipe: Path) -> Prediction:
+    """What `recipe` would reach, by runs of the same data (three or more of different compute)."""
+    points = [point for point in map(_point, paths) if point]
+    if len({round(compute, -3) for compute, _ in points}) < 3:
+        raise UserError("command line: --extrapolate needs three runs or more that ended with different compute")
+    costs = plan(load_recipe(recipe))
+    compute = float(costs.flops_per_token * costs.tokens)
+    computes, losses = (np.array(values) for values in zip(*points, strict=True))
+    loss, low, high = predict(computes, losses, compute)
+    return Prediction(loss, low, high, compute, compute / float(computes.max()))
+
+
+def predict(computes: Numbers, losses: Numbers, compute: float) -> tuple[float, float, float]:
+    """Loss at `compute` by the law loss = floor + factor · compute^-power, and its 95% interval.
+
+    For each possible floor the other two follow from a weighted line through the logarithms. The interval spans those
+    of all floors whose lines fit the runs about as well as the best one's.
+    """
+    x, target = np.log(computes), np.log(compute)
+    design = np.stack((np.ones_like(x), x), 1)
+    fits = []
+    for floor in np.linspace(0.0, 0.999 * losses.min(), FLOORS):
+        y, weights = np.log(losses - floor), ((losses - floor) / (NOISE * losses)) ** 2
+        covariance = np.linalg.inv(design.T * weights @ design)
+        line = covariance @ (design.T * weights @ y)
+        if line[1] > 0:
+            continue  # more compute would be worse
+        misfit = float(np.sum(weights * (y - design @ line) ** 2))
+        at = np.array((1.0, target))
+        above = float(np.exp(at @ line))
+        fits.append((misfit, floor + above, above * float(np.sqrt(at @ covariance @ at)) + NOISE * (floor + above)))
+    if not fits:
+        raise UserError("command line: --extrapolate: these runs do not become better with compute")
+    freedom = len(losses) - 3
+    best = min(fits)
+    scale = max(1.0, best[0] / freedom) if freedom > 0 else 1.0  # the runs scatter more than seeds do
+    probable = [fit for fit in fits if fit[0] - best[0] <= PROBABLE * scale]
+    width = WIDE * scale**0.5
+    low, high = min(loss - width * sd for _, loss, sd in probable), max(loss + width * sd for _, loss, sd in probable)
+    return float(best[1]), float(low), float(high)
+
+
+def _point(path: Path) -> tuple[float, float] | None:
+    """Compute and last validation loss of a run; None where it was not evaluated."""
+    folder = open_folder(path)
+    config = load_recipe(folder.config)
+    evaluations = [line for line in read_metrics(folder.metrics) if "validation_loss" in line]
+    if not evaluations:
+        return None
+    last = evaluations[-1]
+    return float(_flops_per_token(config) * last["tokens"]), float(last["validation_loss"])
+
+
+def _flops_per_token(config: Config) -> int:
+    with torch.device("meta"):
+        return training_flops(config.model, GPT(config.model))
