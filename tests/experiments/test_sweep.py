@@ -185,7 +185,9 @@ def test_the_page_shows_history_importance_and_curves(tmp_path: Path) -> None:
     assert "4 trials: 4 complete" in done.stdout
     with chromium(viewport={"width": 400, "height": 800}) as page:
         page.goto(f"file://{tmp_path}/runs/s/sweep.html")
-        page.wait_for_selector(".js-plotly-plot .scatterlayer path.js-line")
+        page.wait_for_selector(
+            ".js-plotly-plot .scatterlayer path.js-line", state="attached"
+        )  # a level line has no height
         lines = page.evaluate("Array.from(document.querySelectorAll('.chart')[2].data, line => line.text)")
         shown = {text for line in lines for text in line}
         for trial in trials(tmp_path):
