@@ -71,9 +71,10 @@ def sweep(
 ) -> None:
     """Search for the best hyperparameters; the same command goes on with a search that was stopped."""
     try:
-        from minigpt.experiments import sweep as sweeping
+        import optuna  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(f"command line: sweep needs {error.name}; pip install 'minigpt[sweep]'") from None
+    from minigpt.experiments import sweep as sweeping
     from minigpt.experiments import sweep_page
     from minigpt.experiments.search import load_search
 
@@ -153,11 +154,11 @@ def _samples(paths: list[Path], prompt: str | None) -> list[tuple[str, str]]:
 
     samples = []
     for path in paths:
-        sampler = Sampler(path, "best", "auto", {"max_new_tokens": SAMPLE_LENGTH})
-        prompt = sampler.sampling.prompt if prompt is None else prompt
         try:
+            sampler = Sampler(path, "best", "auto", {"max_new_tokens": SAMPLE_LENGTH})
+            prompt = sampler.sampling.prompt if prompt is None else prompt
             text = prompt + sampler.texts(Request(prompt, seed=0), write=False)[0]
-        except UserError as error:
+        except UserError as error:  # no checkpoint yet, or a prompt with characters that the model does not know
             text = f"({error})"
         samples.append((str(path), text))
     return samples

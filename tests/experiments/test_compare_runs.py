@@ -112,6 +112,9 @@ def test_the_command_prints_a_table_a_page_or_json(runs: list[Path], tmp_path: P
     document = json.loads(minigpt("compare", "rate*", "--json", "--prompt", "A cat", cwd=tmp_path).stdout)
     assert all(text.startswith("A cat") for text in document["samples"].values())
     assert len(document["samples"]) == len(document["runs"]) == 4
+    shutil.rmtree(runs[0] / "checkpoints")
+    document = json.loads(minigpt("compare", "rate*", "--json", "--prompt", "A cat", cwd=tmp_path).stdout)
+    assert [text.startswith("A cat") for text in document["samples"].values()] == [False, True, True, True]
     done = minigpt("compare", "nothing*", cwd=tmp_path)
     assert (done.returncode, "nothing*: no run" in done.stderr) == (2, True)
 

@@ -177,6 +177,12 @@ def test_two_workers_share_a_study_and_a_killed_one_loses_nothing(tmp_path: Path
     assert len(set(folders)) == 6
 
 
+def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = minigpt("sweep", write(tmp_path), cwd=tmp_path)
+    assert (done.returncode, "pip install 'minigpt[sweep]'" in done.stderr) == (2, True)
+
+
 @needs_chromium
 def test_the_page_shows_history_importance_and_curves(tmp_path: Path) -> None:
     space = {"optimizer.learning_rate": SPACE["optimizer.learning_rate"], "model.d_model": [16, 32]}
