@@ -3,6 +3,7 @@
 import platform
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def charts(metrics: list[Metrics]) -> list[str]:
             height=420,
             yaxis=LOG,
         ),
-        chart("validation loss minus training loss", [curve("gap", generalisation_gap(metrics), "gap")]),
+        chart("validation loss minus training loss", [curve("gap", generalisation_gap(metrics, loss), "gap")]),
         chart("learning rate", [curve("learning rate", metrics, "learning_rate")]),
         chart(
             "norm of the gradient",
@@ -74,9 +75,9 @@ def charts(metrics: list[Metrics]) -> list[str]:
     ]
 
 
-def generalisation_gap(metrics: list[Metrics]) -> list[Metrics]:
+def generalisation_gap(metrics: list[Metrics], smooth_loss: list[Metrics]) -> list[Metrics]:
     """At each evaluation, how much worse the validation text is predicted than the training text (running mean)."""
-    training = {line["step"]: line["loss"] for line in smoothed(metrics, "loss")}
+    training = {line["step"]: line["loss"] for line in smooth_loss}
     return [
         {"step": line["step"], "gap": line["validation_loss"] - training[line["step"]]}
         for line in metrics
@@ -94,8 +95,9 @@ def surroundings(engine: Engine) -> dict[str, str]:
     }
 
 
+@cache
 def git_state(folder: Path) -> str:
-    """The commit that is checked out where `folder` is, and whether files differ from it."""
+    """The commit that is checked out where `folder` is, and whether files differ from it; asked once in a process."""
     git = shutil.which("git")
     if git is None:
         return "unknown (git is not installed)"
