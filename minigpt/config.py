@@ -48,6 +48,8 @@ class RunConfig(Section):
     """Precision of the matrix products; weights stay float32. auto measures which is faster here."""
     compile: Literal["auto", True, False] = "auto"
     """torch.compile for the blocks; auto compiles where the run is long enough to earn the compilation back."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard as well, into the run's folder `tensorboard`."""
 
 
 class DataConfig(Section):
@@ -91,11 +93,14 @@ class ModelConfig(Section):
     """Tokens that the model sees at once."""
     n_layers: int = Field(4, ge=1, le=1024)
     n_heads: int = Field(4, ge=1, le=1024)
-    """Query heads."""
+    """Query heads; null: as many of width `d_head` as make up d_model."""
     n_kv_heads: Derived = Field(default=None, le=1024)  # type: ignore[assignment]
     """Key and value heads (grouped-query attention); null: as many as query heads."""
     d_model: int = Field(256, ge=1, le=65_536)
     """Width of the residual stream."""
+    reference_width: Derived = Field(default=256, le=65_536)
+    """Width that the recipe was tuned for. At another `d_model` AdamW's learning rates of matrices and the size of
+    embeddings change so that the same numbers go on being the best ones; null: `d_model` itself, nothing changes."""
     d_head: Derived = Field(default=None, le=65_536)  # type: ignore[assignment]
     """Width of one head; null: d_model / n_heads."""
     feed_forward: Literal["swiglu", "gelu"] = "swiglu"
@@ -113,25 +118,44 @@ class ModelConfig(Section):
     tie_embeddings: bool = True
     """The token embedding is the output matrix as well (Press 2017)."""
     scale_embeddings: bool = True
-    """Multiply token embeddings by sqrt(d_model) where they enter (Vaswani 2017), which keeps the words visible in the
-    residual stream while the output matrix, which may be the same numbers, stays small."""
+    """Multiply token embeddings by d_model / sqrt(reference_width) where they enter (by sqrt(d_model) in Vaswani 2017),
+    which keeps the words visible in the residual stream while the output matrix, which may be the same numbers, stays
+    small."""
     initialisation: Literal["mimetic", "gpt2"] = "mimetic"
     """mimetic (after Trockman 2023): attention begins by handing on what it sees; gpt2: all normal (Radford 2019)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Of the embeddings and of what each block adds; attention weights are many, and dropping them slows CPUs down."""
 
-    @field_validator("n_kv_heads", "d_head", "d_ff", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def count_heads(cls, values: Any) -> Any:
+        """Work out the number of heads from their width."""
+        if not isinstance(values, dict) or values.get("n_heads", 0) is not None:
+            return values
+        d_model, d_head = values.get("d_model", 256), values.get("d_head")
+        if not isinstance(d_model, int) or not isinstance(d_head, int) or d_head < 1 or d_model % d_head:
+            raise ValueError(f"n_heads may be null only where d_head divides d_model ({d_model}), which {d_head} does not")
+        return {**values, "n_heads": d_model // d_head}
+
+    @field_validator("n_kv_heads", "d_head", "d_ff", "reference_width", mode="before")
     @classmethod
     def derive(cls, value: Any, info: ValidationInfo) -> Any:
         """Work out a width that was left `null` from the fields before it."""
         if value is not None:
             return value
-        needed = {"n_kv_heads": ("n_heads",), "d_head": ("n_heads", "d_model"), "d_ff": ("feed_forward", "d_model")}
+        needed = {
+            "n_kv_heads": ("n_heads",),
+            "d_head": ("n_heads", "d_model"),
+            "d_ff": ("feed_forward", "d_model"),
+            "reference_width": ("d_model",),
+        }
         if any(name not in info.data for name in needed[str(info.field_name)]):
             return 1  # an earlier field is wrong and its own message will be shown
         if info.field_name == "n_kv_heads":
             return info.data["n_heads"]
         d_model = info.data["d_model"]
+        if info.field_name == "reference_width":
+            return d_model
         if info.field_name == "d_head":
             if d_model % info.data["n_heads"]:
                 heads = info.data["n_heads"]

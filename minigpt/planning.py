@@ -3,9 +3,12 @@
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from minigpt.config import Config, ModelConfig
 from minigpt.model.gpt import GPT
@@ -14,6 +17,7 @@ from minigpt.tokenizers import check_kind
 from minigpt.training.devices import Engine, choose_device, choose_precision, synchronise
 from minigpt.training.loss import TrainingLoss
 from minigpt.training.memory import check_memory, memory_by_use
+from minigpt.training.run import wants_compilation
 
 VOCABULARIES = {
     "byte": 257,
@@ -27,18 +31,24 @@ VOCABULARIES = {
 }
 CHARACTERS = 100
 """An alphabet's usual size; the real one is known when the text was read."""
-MEASURED_TOKENS = 2048
+MEASURED_SECONDS = 5.0
+COMPILED = 0.7
+"""Time of a compiled step as a share of that of one that is not (docs/experiments.md)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Costs of a whole run. `seconds_per_step` is measured without compilation; flops count a multiply-add as two."""
+    """Costs of a whole run; flops count a multiply-add as two.
+
+    `seconds_per_step` is measured without compilation and, where the recipe will be compiled, multiplied by `COMPILED`.
+    """
 
     parameters: dict[str, int]
     flops_per_token: int
     flops_per_step: int
     memory_bytes: dict[str, int]
     device: str
+    compiled: bool
     seconds_per_step: float
     steps: int
     tokens: int
@@ -59,8 +69,9 @@ class Plan:
         )
         memory = ", ".join(f"{name} {size / 1e6:,.0f}" for name, size in self.memory_bytes.items())
         lines.append(f"about {sum(self.memory_bytes.values()) / 1e6:,.0f} MB of memory ({memory})")
+        how = f"compiled, from {self.seconds_per_step / COMPILED:.3g} s measured without" if self.compiled else "measured"
         lines.append(
-            f"on {self.device}: {self.seconds_per_step:.3g} s per step (measured, not compiled), "
+            f"on {self.device}: {self.seconds_per_step:.3g} s per step ({how}), "
             f"about {self.steps:,} steps, {self.tokens:,} tokens, {self.seconds / 60:.1f} minutes"
         )
         return "\n".join(f"# {line}" for line in lines)
@@ -78,8 +89,10 @@ def plan(config: Config) -> Plan:
     training = config.training
     step_tokens = training.batch_size * shape.context_length * training.gradient_accumulation_steps
     engine = Engine(device, choose_precision(config.run.precision, device))
-    memory = memory_by_use(config, shape, sum(parameters.values()))
-    seconds_per_step = measure_step(config, model.to(device), engine, step_tokens)
+    seconds_per_step, kept_bytes = measure(config, model.to(device).train(), engine)
+    memory = memory_by_use(config, shape, sum(parameters.values())) | {"activations": kept_bytes}
+    compiled = wants_compilation(config)
+    seconds_per_step *= COMPILED if compiled else 1
     limits = [training.max_steps or float("inf"), 60 * (training.max_minutes or float("inf")) / seconds_per_step]
     steps = max(1, int(min(limits)))
     per_token = training_flops(shape, model)
@@ -89,6 +102,7 @@ def plan(config: Config) -> Plan:
         per_token * step_tokens,
         memory,
         engine.describe(),
+        compiled,
         seconds_per_step,
         steps,
         steps * step_tokens,
@@ -120,21 +134,43 @@ def training_flops(shape: ModelConfig, model: GPT) -> int:
     return 6 * weights + 12 * shape.n_layers * shape.n_heads * shape.d_head * shape.context_length
 
 
-def measure_step(config: Config, model: GPT, engine: Engine, step_tokens: int) -> float:
-    """Seconds of one training step, from a real one on a part of the batch."""
-    length = config.model.context_length
-    rows = max(1, min(config.training.batch_size, MEASURED_TOKENS // length))
-    tokens = torch.randint(model.lm_head.out_features, (rows, length), device=engine.device)
-    optimizers = make_optimizers(model, config.optimizer, engine.dtype)
-    loss = TrainingLoss(model, engine.dtype, compiled=False)
-    forward_backward = update = 0.0
-    for _ in range(3):  # the first ones warm up
+def measure(config: Config, model: GPT, engine: Engine) -> tuple[float, int]:
+    """Seconds of a training step, and bytes that the forward pass of a micro-batch keeps for the backward one.
+
+    Both from real steps, for five seconds, on as large a part of the micro-batch as lets there be several.
+    """
+    training, length = config.training, config.model.context_length
+    optimizers = make_optimizers(model, config, engine.dtype)
+    training_loss = TrainingLoss(model, engine.dtype, compiled=False)
+    kept: dict[int, int] = {}  # of each piece of memory that does not belong to the model, its bytes
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def step(n_rows: int) -> tuple[float, float]:
+        tokens = torch.randint(model.lm_head.out_features, (n_rows, length), device=engine.device)
         begin = time.perf_counter()
         with engine.autocast():
-            loss(tokens, tokens).backward()
+            loss = training_loss(tokens, tokens)
+        loss.backward()
         synchronise(engine.device)
         middle = time.perf_counter()
         optimizers.step(0.0)
         synchronise(engine.device)
-        forward_backward, update = middle - begin, time.perf_counter() - middle
-    return forward_backward * step_tokens / (rows * length) + update
+        return middle - begin, time.perf_counter() - middle
+
+    step(1)  # warms up
+    n_rows = min(training.batch_size, max(1, int(MEASURED_SECONDS / 5 / step(1)[0])))
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        step(n_rows)
+    for parameter in model.parameters():
+        kept.pop(parameter.untyped_storage().data_ptr(), None)
+    seconds, deadline = [step(n_rows)], time.perf_counter() + MEASURED_SECONDS
+    while time.perf_counter() < deadline:
+        seconds.append(step(n_rows))
+    passes, updates = zip(*seconds, strict=True)
+    share = training.batch_size / n_rows
+    passing = median(passes) * share * training.gradient_accumulation_steps
+    return passing + median(updates), int(sum(kept.values()) * share)

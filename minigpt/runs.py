@@ -38,6 +38,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def tensorboard(self) -> Path:
+        """Folder with the same numbers for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def report(self) -> Path:
         """Curves, samples and settings as a page."""
         return self.path / "report.html"

@@ -442,7 +442,7 @@ def _trainer(config: Any, shape: Any, engine: Any) -> tuple[Any, Any, Any, Any]:
     model.initialise(0)
     loss = TrainingLoss(model, engine.dtype, compiled=config.run.compile is not False)
     tokens = torch.randint(shape.vocab_size, (config.training.batch_size, shape.context_length))
-    return model, make_optimizers(model, config.optimizer, engine.dtype), loss, tokens
+    return model, make_optimizers(model, config, engine.dtype), loss, tokens
 
 
 def _report(document: dict[str, Any], head: list[str], rows: list[list[str]], last: str, as_json: bool) -> None:

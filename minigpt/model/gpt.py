@@ -22,7 +22,7 @@ class GPT(nn.Module):
         assert config.vocab_size is not None
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.embedding_scale = math.sqrt(config.d_model) if config.scale_embeddings else 1.0
+        self.embedding_scale = config.d_model / math.sqrt(config.reference_width) if config.scale_embeddings else 1.0
         self.position_embedding = None
         self.rotary = None
         if config.position == "learned":

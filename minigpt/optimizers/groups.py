@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minigpt.config import OptimizerConfig
+from minigpt.config import Config
 from minigpt.optimizers.muon import Muon
 
 StateDict = dict[str, Any]
@@ -38,10 +38,20 @@ class Optimizers:
         self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
 
-def make_optimizers(model: nn.Module, config: OptimizerConfig, dtype: torch.dtype) -> Optimizers:
-    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all; `dtype`: of Muon's products."""
-    parts = split_parameters(model)
-    groups = [{"params": parts[kind], "weight_decay": 0.0} for kind in ("embeddings", "vectors")]
+def make_optimizers(model: nn.Module, recipe: Config, dtype: torch.dtype) -> Optimizers:
+    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all; `dtype`: of Muon's products.
+
+    An update of AdamW changes each weight by about the learning rate, and what a matrix makes of its input by the sum
+    of as many changes as it has inputs: so its rate for matrices goes down as the width goes up (Yang 2022, 'Tensor
+    Programs V'). An update of Muon has a size of its own, whatever the width.
+    """
+    parts, config = split_parameters(model), recipe.optimizer
+    narrowness = recipe.model.reference_width / recipe.model.d_model
+    rest_rate = config.learning_rate if config.name == "adamw" else config.adamw_learning_rate
+    groups: list[StateDict] = [
+        {"params": parts["embeddings"], "weight_decay": 0.0, "lr": rest_rate * narrowness},
+        {"params": parts["vectors"], "weight_decay": 0.0, "lr": rest_rate},
+    ]
     matrices = [
         {"params": parts["inner"], "lr": config.learning_rate},
         {"params": parts["residual"], "lr": config.learning_rate * config.residual_fraction},
@@ -50,13 +60,13 @@ def make_optimizers(model: nn.Module, config: OptimizerConfig, dtype: torch.dtyp
     if config.name == "muon":
         settings = (config.momentum, config.weight_decay, config.newton_schulz_steps, config.muon_interval)
         optimizers.append(Muon(matrices, *settings, dtype))
-        rest_rate = config.adamw_learning_rate
     else:
-        groups.append({"params": parts["inner"] + parts["residual"], "weight_decay": config.weight_decay})
-        rest_rate = config.learning_rate
+        params = parts["inner"] + parts["residual"]
+        decay = config.weight_decay / narrowness  # torch multiplies it by the rate
+        groups.append({"params": params, "weight_decay": decay, "lr": rest_rate * narrowness})
     groups = [group for group in groups if group["params"]]
     betas = (config.beta1, config.beta2)
-    optimizers.append(torch.optim.AdamW(groups, lr=rest_rate, betas=betas, eps=config.epsilon, fused=True))
+    optimizers.append(torch.optim.AdamW(groups, betas=betas, eps=config.epsilon, fused=True))
     return Optimizers(optimizers)
 
 
@@ -64,11 +74,11 @@ def split_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Every trainable parameter once.
 
     `residual`: matrices of the blocks that write into the residual stream; `inner`: their other matrices;
-    `embeddings`: embeddings and output; `vectors`: norms and biases.
+    `embeddings`: token embeddings and output; `vectors`: norms, biases and learned positions, which enter as they are.
     """
     parts: dict[str, list[nn.Parameter]] = {"inner": [], "residual": [], "embeddings": [], "vectors": []}
     for name, parameter in model.named_parameters():
-        if parameter.ndim < 2:
+        if parameter.ndim < 2 or name.startswith("position_embedding"):
             parts["vectors"].append(parameter)
         elif "blocks." not in name:
             parts["embeddings"].append(parameter)

@@ -1,24 +1,32 @@
-"""What a run reports: `metrics.jsonl` for machines, a progress bar for people."""
+"""What a run reports: `metrics.jsonl` for machines, a progress bar for people, TensorBoard for those who ask for it."""
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
 from minigpt.errors import UserError
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 Metrics = dict[str, Any]
+
+TAGS = {"loss": "loss/training", "validation_loss": "loss/validation"}
+"""Names in TensorBoard of what belongs into one picture."""
 
 
 class MetricsLog:
     """Appends one JSON object a line. A resumed run keeps `keep_bytes` of the file: what came after is trained anew.
 
     Where it has fewer, a warning says so. UserError, and the file is left as it is, where a line of it is damaged.
+    `curves` get the same numbers.
     """
 
-    def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+    def __init__(self, path: Path, keep_bytes: int = 0, curves: "SummaryWriter | None" = None) -> None:
         kept = path.read_bytes()[:keep_bytes] if path.exists() else b""
         if len(kept) < keep_bytes:
             kept = kept[: kept.rfind(b"\n") + 1]
@@ -28,18 +36,42 @@ class MetricsLog:
         with path.open("ab") as file:
             file.truncate(len(kept))
         self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        self._curves = curves
 
     def write(self, **metrics: object) -> None:
         """Write one line at once."""
         self._file.write(json.dumps(metrics) + "\n")
+        if self._curves is not None:
+            for name, value in metrics.items():
+                if isinstance(value, str):
+                    self._curves.add_text(name, value, metrics["step"])
+                elif name != "step":
+                    self._curves.add_scalar(TAGS.get(name, name), value, metrics["step"])
 
     def position(self) -> int:
-        """Bytes written so far."""
+        """Bytes written so far; what TensorBoard was given is then on the disk as well."""
+        if self._curves is not None:
+            self._curves.flush()
         return self._file.tell()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._file.close()
+        if self._curves is not None:
+            self._curves.close()
+
+
+def check_tensorboard() -> None:
+    """UserError where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UserError("run.tensorboard = true: needs a package: pip install 'minigpt[tensorboard]'")
+
+
+def open_tensorboard(folder: Path, step: int) -> "SummaryWriter":
+    """A writer of curves into `folder`, in which what an earlier one wrote after `step` no longer counts."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def read_metrics(path: Path) -> list[Metrics]:

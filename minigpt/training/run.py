@@ -23,6 +23,7 @@ from minigpt.training.devices import Compiler, Engine, choose_device, choose_pre
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.memory import check_memory
+from minigpt.training.metrics import check_tensorboard
 from minigpt.training.trainer import Corpus, Trainer
 
 FIXED = ("data", "tokenizer", "model")
@@ -52,6 +53,8 @@ def resume(path: Path, changes: list[str], hooks: Hooks = NO_HOOKS) -> tuple[Run
 
 
 def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool, hooks: Hooks) -> Evaluation:
+    if config.run.tensorboard:
+        check_tensorboard()
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
     rows = config.training.batch_size // processes.world_size

@@ -26,7 +26,7 @@ from minigpt.training.distributed import Processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption
 from minigpt.training.loss import TrainingLoss
-from minigpt.training.metrics import MetricsLog, ProgressBar
+from minigpt.training.metrics import MetricsLog, ProgressBar, open_tensorboard
 
 EVALUATION_BATCH = 8192
 """Tokens that are evaluated at once."""
@@ -58,7 +58,7 @@ class Trainer:
         self.config, self.folder, self.corpus = config, folder, corpus
         self.model, self.engine, self.processes = model, engine, processes
         self.hooks = hooks
-        self.optimizers = make_optimizers(model, config.optimizer, engine.dtype)
+        self.optimizers = make_optimizers(model, config, engine.dtype)
         self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
         self.saved_step = self.progress.step if resume else None
         self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
@@ -228,7 +228,9 @@ class Trainer:
     def _outputs(self) -> Iterator[None]:
         """Progress bar and metrics file, both only in the first process."""
         first = self.processes.first
-        self.log = MetricsLog(self.folder.metrics, self.progress.metrics_bytes) if first else None
+        wanted = first and self.config.run.tensorboard
+        curves = open_tensorboard(self.folder.tensorboard, self.progress.step) if wanted else None
+        self.log = MetricsLog(self.folder.metrics, self.progress.metrics_bytes, curves) if first else None
         self.bar = ProgressBar(self.spent(), shown=first)
         try:
             yield

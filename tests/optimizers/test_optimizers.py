@@ -1,9 +1,12 @@
 import math
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from minigpt.config import ModelConfig, OptimizerConfig, ScheduleConfig
+from minigpt.config import Config, ScheduleConfig
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.optimizers.groups import split_parameters
@@ -78,34 +81,70 @@ def make_muon(parameters: list[torch.nn.Parameter], interval: int = 1) -> Muon:
     )
 
 
+def make_recipe(model: dict[str, Any], optimizer: dict[str, Any]) -> Config:
+    return Config(
+        model={"vocab_size": 20, "d_model": 16, **model}, optimizer=optimizer, training={"max_steps": 1}
+    )
+
+
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 @pytest.mark.parametrize("tie_embeddings", [True, False])
 def test_every_parameter_is_in_exactly_one_group(name: str, tie_embeddings: bool) -> None:
-    model = GPT(ModelConfig(vocab_size=20, d_model=16, bias=True, position="learned", tie_embeddings=tie_embeddings))
-    optimizers = make_optimizers(model, OptimizerConfig(name=name), torch.float32)
+    recipe = make_recipe({"bias": True, "position": "learned", "tie_embeddings": tie_embeddings}, {"name": name})
+    model = GPT(recipe.model)
+    optimizers = make_optimizers(model, recipe, torch.float32)
     grouped = [id(parameter) for group in optimizers.groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
 
 
 def test_only_matrices_of_blocks_are_decayed() -> None:
-    model = GPT(ModelConfig(vocab_size=20, d_model=16))
+    recipe = make_recipe({"reference_width": 64}, {"name": "adamw", "weight_decay": 0.1, "learning_rate": 0.01})
+    model = GPT(recipe.model)
     parts = split_parameters(model)
-    optimizers = make_optimizers(model, OptimizerConfig(name="adamw", weight_decay=0.1), torch.float32)
+    optimizers = make_optimizers(model, recipe, torch.float32)
     decayed = {id(p) for group in optimizers.groups if group["weight_decay"] for p in group["params"]}
     assert decayed == {id(parameter) for parameter in parts["inner"] + parts["residual"]}
     assert not decayed & {id(parameter) for parameter in parts["embeddings"] + parts["vectors"]}
     assert {parameter.ndim for parameter in parts["inner"] + parts["residual"]} == {2}
+    (share,) = {group["weight_decay"] * group["lr"] for group in optimizers.groups if group["weight_decay"]}
+    assert share == pytest.approx(0.1 * 0.01)  # of a weight that decays in a step, at any width
 
 
 def test_what_writes_into_the_residual_stream_learns_at_its_own_rate() -> None:
-    model = GPT(ModelConfig(vocab_size=20, d_model=16))
-    config = OptimizerConfig(learning_rate=0.02, residual_fraction=0.25)
+    recipe = make_recipe({}, {"learning_rate": 0.02, "residual_fraction": 0.25})
+    model = GPT(recipe.model)
     rates = {
-        id(p): group["lr"] for group in make_optimizers(model, config, torch.float32).groups for p in group["params"]
+        id(p): group["lr"] for group in make_optimizers(model, recipe, torch.float32).groups for p in group["params"]
     }
     for block in model.blocks:
         assert rates[id(block.attention.o_proj.weight)] == rates[id(block.feed_forward.down_proj.weight)] == 0.005
         assert rates[id(block.attention.q_proj.weight)] == rates[id(block.feed_forward.up_proj.weight)] == 0.02
+
+
+@pytest.mark.parametrize(("name", "learning_rate"), [("muon", 0.02), ("adamw", 0.003)])
+def test_the_same_learning_rate_moves_a_wide_model_as_far_as_a_narrow_one(name: str, learning_rate: float) -> None:
+    """The coordinate check of Yang 2022: how far logits and hidden vectors are after five steps, at three widths."""
+    tokens = torch.randint(200, (4, 33), generator=torch.Generator().manual_seed(0))
+    inputs, targets = tokens[:, :-1], tokens[:, 1:].flatten()
+
+    def moved(width: int, reference_width: int | None) -> Tensor:
+        shape = {"vocab_size": 200, "context_length": 32, "n_layers": 2, "d_head": 16, "n_heads": None}
+        optimizer = {"name": name, "learning_rate": learning_rate, "muon_interval": 1}
+        recipe = make_recipe({**shape, "d_model": width, "reference_width": reference_width}, optimizer)
+        model = GPT(recipe.model)
+        model.initialise(0)
+        optimizers = make_optimizers(model, recipe, torch.float32)
+        before = model.hidden(inputs), model(inputs)
+        for _ in range(5):
+            F.cross_entropy(model(inputs).flatten(0, 1), targets).backward()
+            optimizers.step(1.0)
+        after = model.hidden(inputs), model(inputs)
+        return torch.stack([(a - b).pow(2).mean().sqrt() for a, b in zip(after, before, strict=True)]).detach()
+
+    narrow = moved(32, 64)
+    for width in (64, 256):
+        torch.testing.assert_close(moved(width, 64), narrow, rtol=0.2, atol=0)
+    assert moved(256, None)[1] > 4 * moved(32, None)[1]  # what would happen to the logits otherwise
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])

@@ -1,0 +1,39 @@
+"""What a run will cost, known before."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import RECIPE, TINY, minigpt
+
+from minigpt.model.gpt import GPT
+from minigpt.planning import measure
+from minigpt.recipes import load_recipe
+from minigpt.training.devices import Engine
+
+
+def test_the_plan_counts_what_the_model_has(run: Path) -> None:
+    plan = json.loads(minigpt("config", RECIPE, *TINY, "--json", cwd=run.parents[1]).stdout)["plan"]
+    d, v, f, layers = 32, 1024, 96, 2
+    assert sum(plan["parameters"].values()) == v * d + layers * (4 * d * d + 3 * d * f + 2 * d + 2 * 16) + d
+    assert plan["steps"] == 12
+    assert plan["flops_per_token"] == 6 * (v * d + layers * (4 * d * d + 3 * d * f)) + 12 * layers * d * 32
+    assert plan["seconds"] == pytest.approx(12 * plan["seconds_per_step"])
+
+
+def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
+    recipe = load_recipe(RECIPE, [*TINY, "model.norm=layernorm", "model.feed_forward=gelu", "model.qk_norm=false"])
+    engine = Engine(torch.device("cpu"), "float32")
+
+    def kept(changes: dict[str, int], **training: int) -> int:
+        shape = recipe.model.model_copy(update={"vocab_size": 100, **changes})
+        config = recipe.model_copy(update={"model": shape, "training": recipe.training.model_copy(update=training)})
+        return measure(config, GPT(shape).train(), engine)[1]
+
+    four, eight = kept({}, batch_size=4), kept({}, batch_size=8)
+    assert eight == pytest.approx(2 * four, rel=0.1)
+    layer = kept({"n_layers": 3}) - kept({"n_layers": 2})
+    # LayerNorm's input and output twice; q, k rotated, v, what is attended to, its weights' sums; gelu's input and output
+    d, f, heads = 32, 96, 2
+    assert layer == pytest.approx(4 * 4 * 32 * (4 * d + 4 * d + 2 * f + heads), rel=0.25)
