@@ -134,7 +134,9 @@ class ModelConfig(Section):
             return values
         d_model, d_head = values.get("d_model", 256), values.get("d_head")
         if not isinstance(d_model, int) or not isinstance(d_head, int) or d_head < 1 or d_model % d_head:
-            raise ValueError(f"n_heads may be null only where d_head divides d_model ({d_model}), which {d_head} does not")
+            raise ValueError(
+                f"n_heads may be null only where d_head divides d_model ({d_model}), which {d_head} does not"
+            )
         return {**values, "n_heads": d_model // d_head}
 
     @field_validator("n_kv_heads", "d_head", "d_ff", "reference_width", mode="before")

@@ -60,6 +60,12 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     assert done.stdout
 
 
+def test_the_python_of_the_readme_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(code.replace("runs/stories", str(run)))
+    assert capsys.readouterr().out.split()[:5] == ["step", "tokens", "validation_loss", "11", "6"]
+
+
 def small_search(search: Path, folder: Path) -> Path:
     """The same space on top of the tiny recipe, for two trials."""
     tree = yaml.safe_load(search.read_text(encoding="utf-8"))

@@ -82,9 +82,7 @@ def make_muon(parameters: list[torch.nn.Parameter], interval: int = 1) -> Muon:
 
 
 def make_recipe(model: dict[str, Any], optimizer: dict[str, Any]) -> Config:
-    return Config(
-        model={"vocab_size": 20, "d_model": 16, **model}, optimizer=optimizer, training={"max_steps": 1}
-    )
+    return Config(model={"vocab_size": 20, "d_model": 16, **model}, optimizer=optimizer, training={"max_steps": 1})
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
