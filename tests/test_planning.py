@@ -34,6 +34,6 @@ def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
     four, eight = kept({}, batch_size=4), kept({}, batch_size=8)
     assert eight == pytest.approx(2 * four, rel=0.1)
     layer = kept({"n_layers": 3}) - kept({"n_layers": 2})
-    # LayerNorm's input and output twice; q, k rotated, v, what is attended to, its weights' sums; gelu's input and output
+    # LayerNorm's input and output twice; q, k, v, what is attended to; its weights' sums; gelu's input and output
     d, f, heads = 32, 96, 2
     assert layer == pytest.approx(4 * 4 * 32 * (4 * d + 4 * d + 2 * f + heads), rel=0.25)
