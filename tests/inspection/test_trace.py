@@ -51,7 +51,7 @@ def test_the_embedding_is_the_tokens_rows_of_the_matrix_and_positions_come_besid
     places = model.position_embedding.weight.detach().numpy()[: len(TEXT)]
     np.testing.assert_array_equal(traced.embedding, rows)
     np.testing.assert_array_equal(traced.position, places)
-    close(traced.layers[0].residual, rows * np.sqrt(32) + places)
+    close(traced.layers[0].residual, rows * 32 / np.sqrt(256) + places)
 
 
 def close(actual: Array, expected: Array) -> None:
