@@ -1,36 +1,19 @@
 """Every hyperparameter: its default, its range and its meaning, once.
 
-A section is a pydantic model; unknown keys and values out of range are refused. A key whose default is `null` in
-YAML and a number here (`n_kv_heads`, `d_head`, `d_ff`) is worked out from the others, so that a resolved config
-holds every number that a run depends on.
+Widths that are null in YAML are worked out from the others: a resolved config holds every number that matters.
 """
 
 import math
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from minigpt.section import Section
+
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Place = Annotated[str, Field(pattern=r"^[^\x00]+$")]
 Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"type": ["integer", "null"]})]
-
-
-class Section(BaseModel):
-    """Strict and immutable: a typing error in a recipe is an error, not a silent default."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, coerce_numbers_to_str=True
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML's yes and true are not the number 1."""
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and annotation is not bool and True not in get_args(annotation):
-            raise ValueError("must not be true or false (YAML also reads yes, no, on and off so; quote a text)")
-        return value
 
 
 class RunConfig(Section):
@@ -99,8 +82,8 @@ class ModelConfig(Section):
     d_model: int = Field(256, ge=1, le=65_536)
     """Width of the residual stream."""
     reference_width: Derived = Field(default=256, le=65_536)
-    """Width that the recipe was tuned for. At another `d_model` AdamW's learning rates of matrices and the size of
-    embeddings change so that the same numbers go on being the best ones; null: `d_model` itself, nothing changes."""
+    """Width that the recipe was tuned for. At another one AdamW's learning rates of matrices and the embeddings' factor
+    change so that the same numbers go on being the best ones; null: d_model, nothing changes."""
     d_head: Derived = Field(default=None, le=65_536)  # type: ignore[assignment]
     """Width of one head; null: d_model / n_heads."""
     feed_forward: Literal["swiglu", "gelu"] = "swiglu"
@@ -118,9 +101,7 @@ class ModelConfig(Section):
     tie_embeddings: bool = True
     """The token embedding is the output matrix as well (Press 2017)."""
     scale_embeddings: bool = True
-    """Multiply token embeddings by d_model / sqrt(reference_width) where they enter (by sqrt(d_model) in Vaswani 2017),
-    which keeps the words visible in the residual stream while the output matrix, which may be the same numbers, stays
-    small."""
+    """Multiply token embeddings by d_model / sqrt(reference_width) (after Vaswani 2017), so that words stay visible."""
     initialisation: Literal["mimetic", "gpt2"] = "mimetic"
     """mimetic (after Trockman 2023): attention begins by handing on what it sees; gpt2: all normal (Radford 2019)."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -129,15 +110,13 @@ class ModelConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def count_heads(cls, values: Any) -> Any:
-        """Work out the number of heads from their width."""
-        if not isinstance(values, dict) or values.get("n_heads", 0) is not None:
-            return values
-        d_model, d_head = values.get("d_model", 256), values.get("d_head")
-        if not isinstance(d_model, int) or not isinstance(d_head, int) or d_head < 1 or d_model % d_head:
-            raise ValueError(
-                f"n_heads may be null only where d_head divides d_model ({d_model}), which {d_head} does not"
-            )
-        return {**values, "n_heads": d_model // d_head}
+        """Where `n_heads` is null, as many as make up d_model."""
+        match isinstance(values, dict) and {"d_model": 256, **values}:
+            case {"n_heads": None, "d_model": int(d_model), "d_head": int(d_head)} if d_head > 0 == d_model % d_head:
+                return {**values, "n_heads": d_model // d_head}
+            case {"n_heads": None, "d_model": d_model}:
+                raise ValueError(f"n_heads may be null only where d_head divides d_model ({d_model})")
+        return values
 
     @field_validator("n_kv_heads", "d_head", "d_ff", "reference_width", mode="before")
     @classmethod
@@ -145,25 +124,21 @@ class ModelConfig(Section):
         """Work out a width that was left `null` from the fields before it."""
         if value is not None:
             return value
-        needed = {
-            "n_kv_heads": ("n_heads",),
-            "d_head": ("n_heads", "d_model"),
-            "d_ff": ("feed_forward", "d_model"),
-            "reference_width": ("d_model",),
-        }
-        if any(name not in info.data for name in needed[str(info.field_name)]):
+        try:
+            match info.field_name:
+                case "n_kv_heads":
+                    return info.data["n_heads"]
+                case "reference_width":
+                    return info.data["d_model"]
+                case "d_ff":
+                    gelu, d_model = info.data["feed_forward"] == "gelu", info.data["d_model"]
+                    return 4 * d_model if gelu else math.ceil(8 * d_model / 3 / 32) * 32
+            d_model, n_heads = info.data["d_model"], info.data["n_heads"]
+        except KeyError:
             return 1  # an earlier field is wrong and its own message will be shown
-        if info.field_name == "n_kv_heads":
-            return info.data["n_heads"]
-        d_model = info.data["d_model"]
-        if info.field_name == "reference_width":
-            return d_model
-        if info.field_name == "d_head":
-            if d_model % info.data["n_heads"]:
-                heads = info.data["n_heads"]
-                raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({heads}), or give d_head itself")
-            return d_model // info.data["n_heads"]
-        return 4 * d_model if info.data["feed_forward"] == "gelu" else math.ceil(8 * d_model / 3 / 32) * 32
+        if d_model % n_heads:
+            raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({n_heads}), or give d_head itself")
+        return d_model // n_heads
 
     @model_validator(mode="after")
     def check_heads(self) -> Self:
@@ -183,8 +158,7 @@ class OptimizerConfig(Section):
     learning_rate: float = Field(0.02, gt=0, le=10)
     """Peak learning rate of the optimizer in `name`."""
     residual_fraction: float = Field(0.1, gt=0, le=10)
-    """With muon: learning rate of the matrices that write into the residual stream (o_proj, down_proj), as a share of
-    `learning_rate`; a small one keeps what the embeddings put there visible in later layers."""
+    """With muon: learning rate of what writes into the residual stream (o_proj, down_proj), as a share of that."""
     adamw_learning_rate: float = Field(0.003, gt=0, le=10)
     """With muon: AdamW's peak learning rate for embeddings, norms and biases."""
     beta1: Fraction = 0.9

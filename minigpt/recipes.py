@@ -9,8 +9,9 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from minigpt.config import Config, Section
+from minigpt.config import Config
 from minigpt.errors import UserError, nearest
+from minigpt.section import Section
 
 Tree = dict[str, Any]
 

@@ -8,8 +8,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minigpt"
 ALLOWED = {
     "errors": set(),
-    "config": set(),
-    "recipes": {"config", "errors"},
+    "section": set(),
+    "config": {"section"},
+    "recipes": {"config", "errors", "section"},
     "tokenizers": {"errors"},
     "model": {"config"},
     "optimizers": {"config"},
@@ -24,7 +25,7 @@ ALLOWED = {
     "inspection": {"config", "errors", "tokenizers", "model", "generation", "runs", "data", "evaluation"},
     "serving": {"errors", "inspection", "runs"},
     "interop": {"config", "errors", "model"},
-    "experiments": {"__init__", "config", "errors", "model", "planning", "recipes", "runs", "training"},
+    "experiments": {"__init__", "config", "errors", "model", "planning", "recipes", "runs", "section", "training"},
     "assessment": {"data", "errors", "evaluation", "runs", "tokenizers", "training"},
     "planning": {"config", "model", "optimizers", "tokenizers", "training"},
     "sample": {"config", "errors", "generation", "model", "runs", "training"},
@@ -60,4 +61,4 @@ def test_a_file_imports_only_rooms_below_its_own(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 260
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250

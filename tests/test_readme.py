@@ -63,7 +63,8 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
 def test_the_python_of_the_readme_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(code.replace("runs/stories", str(run)))
-    assert capsys.readouterr().out.split()[:5] == ["step", "tokens", "validation_loss", "11", "6"]
+    step, tokens, loss, _row, first = capsys.readouterr().out.split()[:5]
+    assert (step, tokens, loss, first) == ("step", "tokens", "validation_loss", "6")
 
 
 def small_search(search: Path, folder: Path) -> Path:

@@ -6,11 +6,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from minigpt.config import Config
 from minigpt.errors import UserError, nearest
 from minigpt.recipes import load_recipe, read_yaml
+from minigpt.section import Section
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -19,13 +20,7 @@ Value = bool | int | float | str | None
 Values = dict[str, Value]
 
 
-class Part(BaseModel):
-    """A section of a search; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Dimension(Part):
+class Dimension(Section):
     """What a hyperparameter may be: some `choices`, or what lies from `low` to `high`."""
 
     choices: list[Value] | None = Field(None, min_length=1)
@@ -73,7 +68,7 @@ class Dimension(Part):
         return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
 
 
-class Study(Part):
+class Study(Section):
     """How to search, and when to stop."""
 
     name: str = Field("sweep", min_length=1, pattern=r"^[^/\\]+$")
@@ -100,7 +95,7 @@ class Study(Part):
         return self
 
 
-class Search(Part):
+class Search(Section):
     """A whole file."""
 
     recipe: str

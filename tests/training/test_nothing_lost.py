@@ -132,17 +132,9 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(workplace: Pat
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_advice(workplace: Path, run: Path) -> None:
-    changes = ["optimizer.learning_rate=10", "optimizer.adamw_learning_rate=10", "optimizer.name=adamw"]
-    changes += [
-        "training.max_steps=400",
-        "schedule.warmup_steps=0",
-        "training.gradient_clip=null",
-        "model.norm=layernorm",
-    ]
-    changes += ["model.qk_norm=false", "optimizer.epsilon=1e-30", "optimizer.beta2=0", "optimizer.beta1=0"]
+    changes = ["optimizer.name=adamw", "optimizer.learning_rate=10", "optimizer.weight_decay=10"]  # each step times -99
+    changes += ["schedule.warmup_steps=0", "training.max_steps=60"]
     done = minigpt("train", RECIPE, "run.name=wild", *TINY, *changes, cwd=workplace)
-    if done.returncode == 0:
-        pytest.fail("the run was meant to diverge: " + done.stdout[-300:])
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2
     for part in ("step", "last good checkpoint", "optimizer.learning_rate", "--resume"):
