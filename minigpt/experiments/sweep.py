@@ -58,16 +58,17 @@ class Sweep:
     def open(self) -> "Study":
         """The study, begun or gone on with; UserError where the storage cannot be reached."""
         import optuna
-        from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+        from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+        from minigpt.experiments.storage import Storage
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         self.folder.mkdir(parents=True, exist_ok=True)
         url = self.search.study.storage or f"sqlite:///{self.folder / 'study.db'}"
         try:
-            storage = RDBStorage(
+            storage = Storage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None,
                 heartbeat_interval=HEARTBEAT,
                 grace_period=SILENCE,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
@@ -100,7 +101,9 @@ class Sweep:
         """Train trial after trial until the budget is used up; `finished` hears of each one that has ended."""
         deadline = time.monotonic() + 60 * (self.search.study.minutes or float("inf"))
         while time.monotonic() < deadline and not self.complete(study):
-            if self._all_given_out(study):
+            trials, limit = counted(study), self.limit()
+            waiting = any(trial.state.name == "WAITING" for trial in trials)
+            if limit is not None and len(trials) >= limit and not waiting:
                 time.sleep(1.0)  # others are at the last ones; if they die, these are tried again
             else:
                 study.optimize(self._objective, n_trials=1, catch=(*FAILURES, Surplus), callbacks=[finished])
@@ -121,11 +124,6 @@ class Sweep:
         """Trials that there are to be: as many as were asked for, or as the grid has."""
         return self.search.study.trials or (len(self.search.grid()) if self.search.study.sampler == "grid" else None)
 
-    def _all_given_out(self, study: "Study") -> bool:
-        trials, limit = counted(study), self.limit()
-        waiting = any(trial.state.name == "WAITING" for trial in trials)
-        return limit is not None and len(trials) >= limit and not waiting
-
     def _objective(self, trial: "Trial") -> float:
         """Train one setting with each seed; returns the mean validation loss."""
         earlier = [other for other in counted(trial.study) if other.number < trial.number]
@@ -133,6 +131,7 @@ class Sweep:
         if limit is not None and len(earlier) >= limit:
             trial.set_user_attr(VOID, True)
             raise Surplus
+        trial.set_user_attr(RUNS, [])  # a trial that is tried again has those of the killed one
         losses: list[float] = []
         try:
             for seed in self.search.study.seeds:
@@ -158,7 +157,7 @@ class Sweep:
         config = config.model_copy(
             update={"run": config.run.model_copy(update={"seed": seed, "name": folder.name, "directory": str(folder)})}
         )
-        trial.set_user_attr(RUNS, [*trial.user_attrs.get(RUNS, []), str(folder)])
+        trial.set_user_attr(RUNS, [*trial.user_attrs[RUNS], str(folder)])
         evaluations = 0
 
         def report(_folder: RunFolder, _step: int, loss: float) -> None:

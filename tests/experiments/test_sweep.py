@@ -1,10 +1,10 @@
 """Searches: what a file means, and that no trial is lost or done twice, whatever happens to its process."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -148,29 +148,31 @@ def test_hopeless_trials_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert second.last_step == 2  # two evaluations: one that is let pass, one that is judged
 
 
-def test_two_workers_share_a_study_and_a_killed_one_loses_nothing(tmp_path: Path) -> None:
-    changes = {"training.max_steps": 150, "training.evaluate_every": 50, "training.checkpoint_every": 1000}
+@pytest.mark.parametrize("moment", ["in training", "as it begins", "before it begins"])
+def test_two_workers_share_a_study_and_a_killed_one_loses_nothing(tmp_path: Path, moment: str) -> None:
+    changes = {"training.max_steps": 60, "training.evaluate_every": 20, "training.checkpoint_every": 1000}
     path = write(tmp_path, changes=changes, study={"name": "s", "trials": 6, "prune": False})
-    quick = (
-        "import minigpt.experiments.sweep as s; s.HEARTBEAT, s.SILENCE = 1, 3; import minigpt.cli; minigpt.cli.main()"
-    )
+    death = {
+        "in training": "import minigpt.training.run as t; t.start = die",
+        "as it begins": "import optuna.storages._heartbeat as h; h.HeartbeatThread.start = die",
+        "before it begins": "import optuna; optuna.Study.ask = die",
+    }[moment]
+    quick = "import minigpt.experiments.sweep as s; s.HEARTBEAT, s.SILENCE = 1, 3; import minigpt.cli; "
+    mortal = f"die = lambda *_, **__: __import__('os').kill(__import__('os').getpid(), 9); {death}; "
+
+    def work(code: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", code + "minigpt.cli.main()", "sweep", path, "--worker"]
+        return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
     sweep = sweeping.Sweep(load_search(path), path)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def begin() -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, "-c", quick, "sweep", path, "--worker"], cwd=tmp_path, env=environment)
-
-    here = Path.cwd()
-    try:
-        os.chdir(tmp_path)
+    with contextlib.chdir(tmp_path):
         sweep.prepare(sweep.open())
+    workers = [work(quick + mortal), work(quick)]
+    try:
+        assert [worker.wait(100) for worker in workers] == [-signal.SIGKILL, 0]
     finally:
-        os.chdir(here)
-    with begin() as victim, begin() as survivor:
-        while not any(trial.state.name == "RUNNING" for trial in trials(tmp_path)):
-            time.sleep(0.2)
-        victim.send_signal(signal.SIGKILL)
-        assert survivor.wait(120) == 0
+        for worker in workers:
+            worker.kill()
     ended = trials(tmp_path)
     assert [trial.state.name for trial in ended] == ["COMPLETE"] * 6
     folders = [run for trial in ended for run in trial.user_attrs["runs"]]
