@@ -1,9 +1,11 @@
 """Where a study is kept. Imports Optuna, so it is itself imported only where a study is opened."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -35,5 +37,6 @@ class Storage(RDBStorage):
             return super()._create_new_trial(study_id, template_trial)
         while True:  # until no other process has taken it first
             trial = super()._create_new_trial(study_id, create_trial(state=TrialState.WAITING))
-            if self.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                return self.get_trial(trial._trial_id)
+            with suppress(UpdateFinishedTrialError):
+                if self.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                    return self.get_trial(trial._trial_id)

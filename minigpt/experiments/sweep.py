@@ -40,7 +40,7 @@ FAILURES = (UserError, RuntimeError, MemoryError)
 
 
 class Surplus(Exception):  # noqa: N818 - no error
-    """Another process has begun the last trial at the same moment."""
+    """Another process has begun the last trial, or queued the same grid, at the same moment."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,8 @@ class Sweep:
 
     def _objective(self, trial: "Trial") -> float:
         """Train one setting with each seed; returns the mean validation loss."""
-        earlier = [other for other in counted(trial.study) if other.number < trial.number]
-        limit = self.limit()
-        if limit is not None and len(earlier) >= limit:
+        numbers, limit = [other.number for other in counted(trial.study)], self.limit()
+        if trial.number not in (numbers if limit is None else numbers[:limit]):
             trial.set_user_attr(VOID, True)
             raise Surplus
         trial.set_user_attr(RUNS, [])  # a trial that is tried again has those of the killed one
@@ -205,9 +204,15 @@ class Sweep:
 
 
 def counted(study: "Study") -> "list[FrozenTrial]":
-    """The study's trials but those that were killed and tried again, and those that were one too many."""
+    """The study's trials but those that were killed and tried again, that were one too many, or queued twice."""
     from optuna.storages import RetryHeartbeatStaleTrialCallback
 
     trials = study.get_trials(deepcopy=False)
-    again = {RetryHeartbeatStaleTrialCallback.retried_trial_number(trial) for trial in trials}
-    return [trial for trial in trials if trial.number not in again and not trial.user_attrs.get(VOID)]
+    again = {number for trial in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(trial)}
+    kept: list[FrozenTrial] = []
+    for trial in trials:
+        setting = trial.system_attrs.get("fixed_params")
+        twice = setting is not None and any(setting == other.system_attrs.get("fixed_params") for other in kept)
+        if not (trial.number in again or trial.user_attrs.get(VOID) or twice):
+            kept.append(trial)
+    return kept

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from conftest import minigpt
 from minigpt.errors import UserError
 from minigpt.experiments import sweep as sweeping
 from minigpt.experiments.search import load_search, trial_config
+from minigpt.experiments.storage import Storage
 from minigpt.recipes import load_recipe
 
 RECIPE = {
@@ -177,6 +179,51 @@ def test_two_workers_share_a_study_and_a_killed_one_loses_nothing(tmp_path: Path
     assert [trial.state.name for trial in ended] == ["COMPLETE"] * 6
     folders = [run for trial in ended for run in trial.user_attrs["runs"]]
     assert len(set(folders)) == 6
+
+
+def test_processes_never_take_the_same_trial(tmp_path: Path) -> None:
+    url, waiting, taken = f"sqlite:///{tmp_path}/s.db", range(40), []
+    study = optuna.create_study(study_name="s", storage=Storage(url))
+    for number in waiting:
+        study.enqueue_trial({"x": number})
+
+    def take() -> None:
+        mine = optuna.load_study(study_name="s", storage=Storage(url))
+        for _ in range(15):
+            trial = mine.ask()
+            taken.append(trial.number)
+            mine.tell(trial, trial.suggest_int("x", 0, 100))
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(60))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_trial_killed_twice_counts_once() -> None:
+    study = optuna.create_study()
+    for _ in range(2):
+        trial = study.ask()
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.trials[-1])
+    assert [trial.number for trial in sweeping.counted(study)] == [2]
+
+
+def test_a_grid_queued_by_two_machines_at_once_is_searched_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, space={"model.d_model": [16, 32]}, study={"name": "s", "sampler": "grid"})
+    sweep = sweeping.Sweep(load_search(path), path)
+    study = sweep.open()
+    for setting in [{"model.d_model": 16}, {"model.d_model": 16}, {"model.d_model": 32}, {"model.d_model": 32}]:
+        study.enqueue_trial(setting)
+    sweep.work(study, lambda *_: None)
+    assert [trial.params["model.d_model"] for trial in sweeping.counted(study)] == [16, 32]
+    assert {trial.state.name for trial in sweeping.counted(study)} == {"COMPLETE"}
 
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
