@@ -85,7 +85,8 @@ class Study(Section):
     prune: bool = True
     """Stop trials whose loss at an evaluation is above the median of the others at theirs."""
     storage: str | None = None
-    """Database URL for several machines, such as postgresql://...; null: a SQLite file in the study's folder."""
+    """Database URL for several machines, such as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE (with its driver:
+    pip install 'psycopg[binary]'); null: a SQLite file in the study's folder."""
 
     @model_validator(mode="after")
     def check_end(self) -> Self:

@@ -4,6 +4,7 @@ A trial is a setting; each of its seeds is an ordinary run folder. All that a st
 several processes can work on it, a repeated command goes on with it, and nothing is lost when one of them is killed.
 """
 
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigpt.errors import UserError
 from minigpt.experiments.search import Search, trial_config
-from minigpt.recipes import load_recipe, save_recipe
+from minigpt.recipes import save_recipe
 from minigpt.runs import RunFolder
 from minigpt.training.interruption import Interrupted
 from minigpt.training.metrics import read_metrics
@@ -81,7 +82,8 @@ class Sweep:
                 load_if_exists=True,
             )
         except Exception as error:  # whatever a database driver raises
-            raise UserError(f"{self.path}: study.storage = {url}: {' '.join(str(error).split())[:200]}") from None
+            shown, reason = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url), " ".join(str(error).split())[:200]
+            raise UserError(f"{self.path}: study.storage = {shown}: {reason}") from None
         return study
 
     def prepare(self, study: "Study") -> None:
@@ -193,13 +195,10 @@ class Sweep:
         if not ended:
             return None
         best = min(ended, key=lambda trial: trial.value or 0.0)
-        config = load_recipe(RunFolder(Path(best.user_attrs[RUNS][0])).config)
-        fresh = config.run.model_copy(
-            update={"name": f"{self.search.study.name}-best", "directory": None, "precision": "auto", "compile": "auto"}
-        )
+        config = trial_config(self.search, self.path, best.params)  # its run may be on another machine
         path = self.folder / "best.yaml"
-        shape = config.model.model_copy(update={"vocab_size": None})
-        save_recipe(config.model_copy(update={"run": fresh, "model": shape}), path)
+        named = config.run.model_copy(update={"name": f"{self.search.study.name}-best"})
+        save_recipe(config.model_copy(update={"run": named}), path)
         return path
 
 

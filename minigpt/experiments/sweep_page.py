@@ -140,7 +140,8 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
 def losses(trials: "Sequence[FrozenTrial]") -> Markup:
     """Validation losses over time, of all runs."""
     runs = [RunFolder(Path(run)) for trial in trials for run in trial.user_attrs.get(RUNS, [])]
-    curves = [curve(folder.path.name, read_metrics(folder.metrics), "validation_loss", "seconds") for folder in runs]
+    here = [folder for folder in runs if folder.path.is_dir()]  # others are on the machines that trained them
+    curves = [curve(folder.path.name, read_metrics(folder.metrics), "validation_loss", "seconds") for folder in here]
     return chart(
         "validation loss over time", curves, x_title="seconds", height=460, showlegend=len(curves) <= 12, yaxis=LOG
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,26 @@ def test_a_grid_queued_by_two_machines_at_once_is_searched_once(
     sweep.work(study, lambda *_: None)
     assert [trial.params["model.d_model"] for trial in sweeping.counted(study)] == [16, 32]
     assert {trial.state.name for trial in sweeping.counted(study)} == {"COMPLETE"}
+
+
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(tmp_path: Path) -> None:
+    study = {"name": "s", "trials": 1, "storage": "nosuch://me:secret@host/base"}
+    done = minigpt("sweep", write(tmp_path, study=study), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "search.yaml: study.storage = nosuch://me:***@host/base: " in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_the_best_recipe_needs_no_run_of_another_machine(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert minigpt("sweep", path, cwd=tmp_path).returncode == 0
+    for run in (tmp_path / "runs" / "s").glob("trial-*"):
+        shutil.rmtree(run)
+    (tmp_path / "runs" / "s" / "best.yaml").unlink()
+    assert minigpt("sweep", path, cwd=tmp_path).returncode == 0
+    best = load_recipe(tmp_path / "runs" / "s" / "best.yaml")
+    winner = min(trials(tmp_path), key=lambda trial: trial.value or 0)
+    assert best.optimizer.learning_rate == winner.params["optimizer.learning_rate"]
 
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
