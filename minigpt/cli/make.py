@@ -118,7 +118,7 @@ def _reported() -> Iterator["Hooks"]:
 
     folders: list[RunFolder] = []
 
-    def report(folder: "RunFolder", _step: int, _loss: float) -> None:
+    def report(folder: "RunFolder", _spent: float, _loss: float) -> None:
         folders[:] = [folder]
         write_report(folder, finished=False)
 

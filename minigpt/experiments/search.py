@@ -83,7 +83,7 @@ class Study(Section):
     tokens: int | None = Field(None, ge=1)
     """Trained on, over all trials."""
     prune: bool = True
-    """Stop trials whose loss at an evaluation is above the median of the others at theirs."""
+    """Stop trials whose loss at an evaluation is among the highest quarter of what the others had at theirs."""
     storage: str | None = None
     """Database URL for several machines, such as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE (with its driver:
     pip install 'psycopg[binary]'); null: a SQLite file in the study's folder."""

@@ -32,6 +32,8 @@ RETRIES = 2
 """Times that a killed trial is tried again."""
 ENOUGH = 4
 """Trials that must have ended before others are compared with them and stopped."""
+KEPT = 75.0
+"""Percentage of these trials than which others must have a higher loss at an evaluation to be stopped."""
 VOID, ERROR, TOKENS, RUNS = "void", "error", "tokens", "runs"
 """Attributes of trials; a void one does not count."""
 
@@ -161,11 +163,11 @@ class Sweep:
         trial.set_user_attr(RUNS, [*trial.user_attrs[RUNS], str(folder)])
         evaluations = 0
 
-        def report(_folder: RunFolder, _step: int, loss: float) -> None:
+        def report(_folder: RunFolder, spent: float, loss: float) -> None:
             nonlocal evaluations
             evaluations += 1
             trial.report(loss, evaluations)
-            if self.search.study.prune and trial.should_prune():
+            if self.search.study.prune and spent < 1 and trial.should_prune():
                 raise optuna.TrialPruned
 
         try:
@@ -187,7 +189,7 @@ class Sweep:
     def _pruner(self) -> Any:
         import optuna
 
-        return optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_warmup_steps=2)
+        return optuna.pruners.PercentilePruner(KEPT, n_startup_trials=ENOUGH, n_warmup_steps=2)
 
     def save_best(self, study: "Study") -> Path | None:
         """Write the best trial's recipe as a YAML file that can be trained again; None where none has ended well."""

@@ -10,8 +10,8 @@ from minigpt.runs import RunFolder
 class Hooks:
     """Functions that the trainer calls."""
 
-    on_evaluation: Callable[[RunFolder, int, float], None] | None = None
-    """Told of every evaluation, in the first process: the run, the step, the validation loss."""
+    on_evaluation: Callable[[RunFolder, float, float], None] | None = None
+    """Told of every evaluation, in the first process: the run, the share of its budget that is used up, the loss."""
     rate_factor: Callable[[int], float] | None = None
     """Share of the peak learning rates at a step, instead of the schedule's."""
 

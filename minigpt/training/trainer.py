@@ -205,7 +205,7 @@ class Trainer:
             )
             self.bar.evaluation(progress.step, evaluation.loss, sample)
             if self.hooks.on_evaluation:
-                self.hooks.on_evaluation(self.folder, progress.step, evaluation.loss)
+                self.hooks.on_evaluation(self.folder, self.spent(), evaluation.loss)
         self.agree()
         return evaluation
 

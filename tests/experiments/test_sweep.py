@@ -131,10 +131,13 @@ def test_a_sweep_trains_runs_and_gives_the_best_recipe_and_goes_on_when_repeated
     assert (done.returncode, "choose another name" in done.stderr) == (2, True)
 
 
-def test_hopeless_trials_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("evaluate_every", "state"), [(3, "PRUNED"), (6, "COMPLETE")])
+def test_hopeless_trials_are_stopped_before_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluate_every: int, state: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweeping, "ENOUGH", 1)
-    changes = {"training.max_steps": 12, "training.evaluate_every": 3}
+    changes = {"training.max_steps": 12, "training.evaluate_every": evaluate_every}
     path = write(
         tmp_path,
         space={"optimizer.learning_rate": [0.05, 1e-6]},
@@ -147,7 +150,7 @@ def test_hopeless_trials_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     sweep.prepare(study)
     sweep.work(study, lambda *_: None)
     first, second = sweeping.counted(study)
-    assert (first.state.name, second.state.name) == ("COMPLETE", "PRUNED")
+    assert (first.state.name, second.state.name) == ("COMPLETE", state)
     assert second.last_step == 2  # two evaluations: one that is let pass, one that is judged
 
 
