@@ -1,9 +1,10 @@
 """Recipes: a YAML file and `section.key=value` changes become one checked `Config`, or one clear error."""
 
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -18,13 +19,18 @@ Tree = dict[str, Any]
 
 def load_recipe(path: Path, changes: Iterable[str] = ()) -> Config:
     """The config that a YAML file and `section.key=value` changes describe; UserError where they do not."""
-    tree = read_yaml(path)
+    return make_config(read_yaml(path), path, changes)
+
+
+def make_config(tree: Tree, path: Path, changes: Iterable[str] = (), changed_in: str = "command line") -> Config:
+    """The config of a recipe read from `path` with changes made in a place of that name; UserError where it is none."""
+    tree = copy.deepcopy(tree)
     for change in changes:
         apply_change(tree, change)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(describe(error, path, set(changes))) from None
+        raise UserError(describe(error, path, set(changes), changed_in)) from None
 
 
 def save_recipe(config: Config, path: Path) -> None:
@@ -105,27 +111,33 @@ def apply_change(tree: Tree, change: str) -> None:
         values[name] = value
 
 
-def describe(error: ValidationError, path: Path, changes: Iterable[str] = ()) -> str:
+def describe(
+    error: ValidationError,
+    path: Path,
+    changes: Iterable[str] = (),
+    changed_in: str = "command line",
+    model: type[Section] = Config,
+) -> str:
     """One line for the first thing that is wrong: where, which key, which value, what would be right."""
     first, *others = error.errors()
-    key = ".".join(str(part) for part in first["loc"][:2])
+    key = ".".join(str(part) for part in first["loc"][: 2 if model is Config else 3])
     value = first["input"]
     shown = f" = {_short(value)}" if first["loc"][1:] and not isinstance(value, dict | Section) else ""
     if any(change.startswith((f"{key}.", f"{key}=")) for change in changes) and first["loc"][1:]:
-        place = "command line"
+        place = changed_in
     else:
         place = f"{path} with the changes given" if changes else str(path)
     more = f" (and {len(others)} more)" if others else ""
-    return f"{place}: {key}{shown}: {_remedy(first)}{more}".replace(": : ", ": ")
+    return f"{place}: {key}{shown}: {_remedy(first, model)}{more}".replace(": : ", ": ")
 
 
-def _remedy(detail: ErrorDetails) -> str:
+def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
     if detail["type"] == "extra_forbidden":
-        valid = _valid_names(detail["loc"][:-1])
+        valid = _valid_names(detail["loc"][:-1], model)
         near = nearest(str(detail["loc"][-1]), valid)
         return "unknown key" + (near or f"; valid here: {', '.join(valid)}")
     if detail["type"] in ("model_type", "model_attributes_type"):
-        return f"must be a section of `key: value` lines: {', '.join(_valid_names(detail['loc']))}"
+        return f"must be a section of `key: value` lines: {', '.join(_valid_names(detail['loc'], model))}"
     if detail["type"] == "literal_error":
         expected = detail["ctx"]["expected"]
         names = expected.replace("'", "").replace(" or ", ", ").split(", ")
@@ -134,10 +146,10 @@ def _remedy(detail: ErrorDetails) -> str:
     return message.replace("Input should be", "must be").replace("String should", "must")
 
 
-def _valid_names(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Config
+def _valid_names(location: tuple[int | str, ...], model: Any) -> list[str]:
     for part in location:
-        model = model.model_fields[str(part)].annotation
+        fields = getattr(model, "model_fields", None)
+        model = fields[str(part)].annotation if fields else get_args(model)[-1]  # a section, or a mapping of them
     return list(model.model_fields)
 
 

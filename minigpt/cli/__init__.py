@@ -50,7 +50,7 @@ def main() -> None:
     except Exception as error:
         if type(error).__name__ != "Interrupted":
             raise
-        print(f"interrupted, {error}; go on with --resume", file=sys.stderr)  # noqa: T201
+        print(f"interrupted: {error}", file=sys.stderr)  # noqa: T201
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
 

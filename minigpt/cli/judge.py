@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,14 +77,13 @@ def sweep(
         raise UserError(f"command line: sweep needs {error.name}; pip install 'minigpt[sweep]'") from None
     from minigpt.experiments import sweep as sweeping
     from minigpt.experiments import sweep_page
-    from minigpt.experiments.search import load_search
 
-    plan = sweeping.Sweep(load_search(search), search)
+    plan = sweeping.Sweep.load(search)
     study = plan.open()
+    plan.prepare(study)
     if worker:
         plan.work(study, lambda *_: None)
         return
-    plan.prepare(study)
     if workers == 1:
         plan.work(study, lambda study, _: _tell_progress(plan, study))
     else:
@@ -92,30 +92,41 @@ def sweep(
     page = plan.folder / "sweep.html"
     write_page(page, sweep_page.sweep_page(plan, study, best))
     typer.echo(sweep_page.describe(plan, study))
-    if best:
-        typer.echo(f"best recipe: {best}; train it with: minigpt train {best}")
     typer.echo(f"history, importance and curves: {page}")
+    if best is None:
+        raise UserError(f"{search}: no trial ended well; mend the reason, and choose another study.name")
+    typer.echo(f"best recipe: {best}; train it with: minigpt train {best}")
     if open_page:
         show(page.absolute().as_uri())
 
 
 def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) -> None:
-    """Start the workers, tell how far they are, and end when they have."""
+    """Start the workers, tell how far they are, and end when they have; end them where this process is to end."""
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     command = [sys.executable, "-m", "minigpt", "sweep", str(search), "--worker"]
     logs = [plan.folder / f"worker-{i + 1}.log" for i in range(workers)]
     processes = []
-    for log in logs:
-        with log.open("a", encoding="utf-8") as output:
-            environment = {**os.environ, "OMP_NUM_THREADS": threads}
-            processes.append(subprocess.Popen(command, stdout=output, stderr=output, env=environment))  # noqa: S603
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     told = -1
-    while any(process.poll() is None for process in processes):
-        time.sleep(1.0)
-        ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-        if ended != told:
-            told = ended
-            _tell_progress(plan, study)
+    try:
+        for log in logs:
+            with log.open("a", encoding="utf-8") as output:
+                environment = {**os.environ, "OMP_NUM_THREADS": threads}
+                started = subprocess.Popen(  # noqa: S603
+                    command, stdout=output, stderr=output, env=environment, start_new_session=True
+                )
+                processes.append(started)
+        while any(process.poll() is None for process in processes):
+            time.sleep(1.0)
+            ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+            if ended != told:
+                told = ended
+                _tell_progress(plan, study)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
     for process, log in zip(processes, logs, strict=True):
         if process.returncode:
             typer.echo(f"warning: a worker ended with status {process.returncode}; see {log}", err=True)

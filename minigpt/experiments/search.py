@@ -1,16 +1,15 @@
 """A search: a YAML file that says which hyperparameters to try, on top of which recipe, and for how long."""
 
-import json
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from minigpt.config import Config
 from minigpt.errors import UserError, nearest
-from minigpt.recipes import load_recipe, read_yaml
+from minigpt.recipes import describe, read_yaml
 from minigpt.section import Section
 
 if TYPE_CHECKING:
@@ -71,11 +70,11 @@ class Dimension(Section):
 class Study(Section):
     """How to search, and when to stop."""
 
-    name: str = Field("sweep", min_length=1, pattern=r"^[^/\\]+$")
+    name: str = Field("sweep", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Its folder is runs/NAME; a study of the same name is gone on with."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """tpe (Bergstra 2011) learns from earlier trials; random; grid takes all combinations of choices."""
-    seeds: list[int] = Field(default=[1337], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[1337], min_length=1)
     """Each setting is trained with each of them; their mean validation loss counts."""
     trials: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
@@ -83,14 +82,16 @@ class Study(Section):
     tokens: int | None = Field(None, ge=1)
     """Trained on, over all trials."""
     prune: bool = True
-    """Stop trials whose loss at an evaluation is among the highest quarter of what the others had at theirs."""
+    """Stop a trial whose loss is above the median of what those that ended had after the same share of their budget."""
     storage: str | None = None
     """Database URL for several machines, such as postgresql+psycopg://USER:PASSWORD@HOST/DATABASE (with its driver:
     pip install 'psycopg[binary]'); null: a SQLite file in the study's folder."""
 
     @model_validator(mode="after")
     def check_end(self) -> Self:
-        """Refuse a search without end."""
+        """Refuse a search without end, and seeds that are named twice."""
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must differ from each other: {self.seeds}")
         if self.sampler != "grid" and self.trials is None and self.minutes is None and self.tokens is None:
             raise ValueError("set study.trials, study.minutes or study.tokens, so that the search has an end")
         return self
@@ -116,8 +117,14 @@ class Search(Section):
             if key not in known or key in ("run.seed", "run.name", "run.directory"):
                 raise ValueError(f"{key} cannot be searched or changed here{nearest(key, sorted(known))}")
         for key, dimension in self.space.items():
-            for other in dimension.when.keys() - seen:
-                raise ValueError(f"{key}: when names {other}, which is not searched before it")
+            for other, value in dimension.when.items():
+                if other not in seen:
+                    raise ValueError(f"{key}: when names {other}, which is not searched before it")
+                choices = self.space[other].choices
+                if choices is not None and value not in choices:
+                    raise ValueError(
+                        f"{key}: when waits for {other} = {value}, which is none of its choices: {choices}"
+                    )
             if self.study.sampler == "grid" and dimension.choices is None:
                 raise ValueError(f"{key}: a grid needs choices; list them, or use sampler: tpe or random")
             seen.add(key)
@@ -145,22 +152,11 @@ class Search(Section):
 
 
 def load_search(path: Path) -> Search:
-    """The search that a YAML file describes; UserError where it does not, or where its recipe or a change is wrong."""
+    """The search that a YAML file describes; UserError where it does not."""
     try:
-        search = Search.model_validate(read_yaml(path))
+        return Search.model_validate(read_yaml(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must").replace("Field", "is")
-        raise UserError(f"{path}: {key}{': ' if key else ''}{message}") from None
-    trial_config(search, path, {})
-    return search
-
-
-def trial_config(search: Search, path: Path, values: Mapping[str, Value]) -> Config:
-    """The recipe with the search's changes and the values of one trial; UserError where they do not go together."""
-    changes = [f"{key}={json.dumps(value)}" for key, value in {**search.changes, **values}.items()]
-    return load_recipe(path.parent / search.recipe, changes)
+        raise UserError(describe(error, path, model=Search)) from None
 
 
 def _keys(section: Any) -> list[str]:

@@ -4,18 +4,20 @@ A trial is a setting; each of its seeds is an ordinary run folder. All that a st
 several processes can work on it, a repeated command goes on with it, and nothing is lost when one of them is killed.
 """
 
+import json
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from minigpt.config import Config
 from minigpt.errors import UserError
-from minigpt.experiments.search import Search, trial_config
-from minigpt.recipes import save_recipe
+from minigpt.experiments.search import Search, Value, load_search
+from minigpt.recipes import Tree, make_config, read_yaml, save_recipe
 from minigpt.runs import RunFolder
 from minigpt.training.interruption import Interrupted
 from minigpt.training.metrics import read_metrics
@@ -32,11 +34,10 @@ RETRIES = 2
 """Times that a killed trial is tried again."""
 ENOUGH = 4
 """Trials that must have ended before others are compared with them and stopped."""
-KEPT = 75.0
-"""Percentage of these trials than which others must have a higher loss at an evaluation to be stopped."""
-VOID, ERROR, TOKENS, RUNS = "void", "error", "tokens", "runs"
-"""Attributes of trials; a void one does not count."""
-
+SPARED = 3
+"""Tenths of its budget before which no trial is stopped."""
+VOID, ERROR, TOKENS, RUNS, LOSSES = "void", "error", "tokens", "runs", "losses"
+"""Attributes of trials; a void one does not count, runs and losses are by seed."""
 
 FAILURES = (UserError, RuntimeError, MemoryError)
 """What ends a trial and not the study; RuntimeError is torch's, where memory does not suffice among others."""
@@ -48,10 +49,24 @@ class Surplus(Exception):  # noqa: N818 - no error
 
 @dataclass(frozen=True)
 class Sweep:
-    """A search, the file that it was read from, the folder with its runs."""
+    """A search, the file that it was read from, and what its recipe's file held then."""
 
     search: Search
     path: Path
+    recipe: Tree
+
+    @classmethod
+    def load(cls, path: Path) -> "Sweep":
+        """The search in a YAML file; UserError where it is none, or where its recipe or a change is wrong."""
+        search = load_search(path)
+        sweep = cls(search, path, read_yaml(path.parent / search.recipe))
+        sweep.config({})
+        return sweep
+
+    def config(self, values: Mapping[str, Value]) -> Config:
+        """The recipe with the search's changes and the values of one trial; UserError where they do not go together."""
+        changes = [f"{key}={json.dumps(value)}" for key, value in {**self.search.changes, **values}.items()]
+        return make_config(self.recipe, self.path.parent / self.search.recipe, changes, changed_in=str(self.path))
 
     @property
     def folder(self) -> Path:
@@ -89,14 +104,16 @@ class Sweep:
         return study
 
     def prepare(self, study: "Study") -> None:
-        """Say what belongs to the study, once, before its workers begin; UserError where it was begun differently."""
-        space = self.search.model_dump(mode="json", include={"recipe", "changes", "space"})
-        if study.user_attrs.get("search", space) != space:
+        """Say what belongs to the study; UserError where it was begun differently."""
+        search = self.search.model_dump(include={"changes", "space"})
+        search |= {"recipe": self.recipe, "seeds": self.search.study.seeds}
+        search = json.loads(json.dumps(search, default=str))
+        if study.user_attrs.get("search", search) != search:
             raise UserError(
-                f"{self.path}: study.name = {self.search.study.name}: was begun with another recipe, changes or space; "
-                "choose another name"
+                f"{self.path}: study.name = {self.search.study.name}: was begun with another recipe, other changes, "
+                "space or seeds; choose another name"
             )
-        study.set_user_attr("search", space)
+        study.set_user_attr("search", search)
         if self.search.study.sampler == "grid":
             for setting in self.search.grid():
                 study.enqueue_trial(setting, skip_if_exists=True)
@@ -105,12 +122,17 @@ class Sweep:
         """Train trial after trial until the budget is used up; `finished` hears of each one that has ended."""
         deadline = time.monotonic() + 60 * (self.search.study.minutes or float("inf"))
         while time.monotonic() < deadline and not self.complete(study):
-            trials, limit = counted(study), self.limit()
-            waiting = any(trial.state.name == "WAITING" for trial in trials)
-            if limit is not None and len(trials) >= limit and not waiting:
+            limit = self.limit()
+            trials = counted(study)[:limit]
+            if len(trials) == limit and not any(trial.state.name == "WAITING" for trial in trials):
                 time.sleep(1.0)  # others are at the last ones; if they die, these are tried again
-            else:
+                continue
+            try:
                 study.optimize(self._objective, n_trials=1, catch=(*FAILURES, Surplus), callbacks=[finished])
+            except ValueError as error:
+                if not str(error).startswith("Cannot tell"):
+                    raise
+                # this process was asleep for so long that its trial counts as killed, and is or was tried again
 
     def complete(self, study: "Study") -> bool:
         """Whether the budget in trials or tokens is used up and no trial is under way any more."""
@@ -122,52 +144,58 @@ class Sweep:
         if self.search.study.tokens is not None and spent >= self.search.study.tokens:
             return True
         limit = self.limit()
-        return limit is not None and sum(trial.state.is_finished() for trial in trials) >= limit
+        return limit is not None and sum(trial.state.is_finished() for trial in trials[:limit]) == limit
 
     def limit(self) -> int | None:
-        """Trials that there are to be: as many as were asked for, or as the grid has."""
-        return self.search.study.trials or (len(self.search.grid()) if self.search.study.sampler == "grid" else None)
+        """Trials that there are to be: as many as were asked for, and no more than a grid has."""
+        sizes = [self.search.study.trials, len(self.search.grid()) if self.search.study.sampler == "grid" else None]
+        return min((size for size in sizes if size), default=None)
 
     def _objective(self, trial: "Trial") -> float:
         """Train one setting with each seed; returns the mean validation loss."""
-        numbers, limit = [other.number for other in counted(trial.study)], self.limit()
-        if trial.number not in (numbers if limit is None else numbers[:limit]):
+        if trial.number not in [other.number for other in counted(trial.study)[: self.limit()]]:
             trial.set_user_attr(VOID, True)
             raise Surplus
-        trial.set_user_attr(RUNS, [])  # a trial that is tried again has those of the killed one
-        losses: list[float] = []
+        losses = dict(trial.user_attrs.get(LOSSES, {}))  # a trial that is tried again has those of seeds that ended
         try:
-            for seed in self.search.study.seeds:
-                losses.append(self._train(trial, seed, first=not losses))
+            for seed in map(str, self.search.study.seeds):
+                if seed not in losses:
+                    losses[seed] = self._train(trial, seed, first=not losses)
+                    trial.set_user_attr(LOSSES, losses)
         except FAILURES as error:
             trial.set_user_attr(ERROR, " ".join(str(error).split())[:300])
             raise
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
+            own = trial.study.trials[trial.number]
             trial.set_user_attr(VOID, True)
-            trial.study.enqueue_trial(trial.params)
-            raise
-        return mean(losses)
+            trial.study.enqueue_trial(own.params or own.system_attrs.get("fixed_params", {}), user_attrs=own.user_attrs)
+            raise Interrupted("the same command goes on with the search") from None
+        return mean(losses.values())
 
-    def _train(self, trial: "Trial", seed: int, first: bool) -> float:
+    def _train(self, trial: "Trial", seed: str, first: bool) -> float:
         import optuna
 
         from minigpt.training import run
         from minigpt.training.hooks import Hooks
 
-        config = trial_config(self.search, self.path, self.search.suggest(trial))
+        config = self.config(self.search.suggest(trial))
         several = len(self.search.study.seeds) > 1
         folder = self.folder / f"trial-{trial.number:04}{f'-seed-{seed}' if several else ''}"
         config = config.model_copy(
-            update={"run": config.run.model_copy(update={"seed": seed, "name": folder.name, "directory": str(folder)})}
+            update={
+                "run": config.run.model_copy(update={"seed": int(seed), "name": folder.name, "directory": str(folder)})
+            }
         )
-        trial.set_user_attr(RUNS, [*trial.user_attrs[RUNS], str(folder)])
-        evaluations = 0
+        trial.set_user_attr(RUNS, {**trial.user_attrs.get(RUNS, {}), seed: str(folder)})
+        told: set[int] = set()
 
         def report(_folder: RunFolder, spent: float, loss: float) -> None:
-            nonlocal evaluations
-            evaluations += 1
-            trial.report(loss, evaluations)
-            if self.search.study.prune and spent < 1 and trial.should_prune():
+            tenth = int(10 * spent)
+            if tenth in told or spent >= 1:
+                return
+            told.add(tenth)
+            trial.report(loss, tenth)
+            if self.search.study.prune and trial.should_prune():
                 raise optuna.TrialPruned
 
         try:
@@ -189,7 +217,7 @@ class Sweep:
     def _pruner(self) -> Any:
         import optuna
 
-        return optuna.pruners.PercentilePruner(KEPT, n_startup_trials=ENOUGH, n_warmup_steps=2)
+        return optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_warmup_steps=SPARED)
 
     def save_best(self, study: "Study") -> Path | None:
         """Write the best trial's recipe as a YAML file that can be trained again; None where none has ended well."""
@@ -197,7 +225,7 @@ class Sweep:
         if not ended:
             return None
         best = min(ended, key=lambda trial: trial.value or 0.0)
-        config = trial_config(self.search, self.path, best.params)  # its run may be on another machine
+        config = self.config(best.params)  # its run may be on another machine
         path = self.folder / "best.yaml"
         named = config.run.model_copy(update={"name": f"{self.search.study.name}-best"})
         save_recipe(config.model_copy(update={"run": named}), path)
@@ -213,7 +241,7 @@ def counted(study: "Study") -> "list[FrozenTrial]":
     kept: list[FrozenTrial] = []
     for trial in trials:
         setting = trial.system_attrs.get("fixed_params")
-        twice = setting is not None and any(setting == other.system_attrs.get("fixed_params") for other in kept)
+        twice = setting and any(setting == other.system_attrs.get("fixed_params") for other in kept)
         if not (trial.number in again or trial.user_attrs.get(VOID) or twice):
             kept.append(trial)
     return kept

@@ -47,6 +47,8 @@ def describe(sweep: Sweep, study: "Study", most: int = 10) -> str:
     lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=False)) for row in table]
     states = [trial.state.name.lower() for trial in trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
+    errors = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
+    lines += [f"trials failed, for reasons such as: {errors[0]}"] if errors else []
     return "\n".join([*lines, f"{len(trials)} trials: {counts}"])
 
 
@@ -139,7 +141,7 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
 
 def losses(trials: "Sequence[FrozenTrial]") -> Markup:
     """Validation losses over time, of all runs."""
-    runs = [RunFolder(Path(run)) for trial in trials for run in trial.user_attrs.get(RUNS, [])]
+    runs = [RunFolder(Path(run)) for trial in trials for run in trial.user_attrs.get(RUNS, {}).values()]
     here = [folder for folder in runs if folder.path.is_dir()]  # others are on the machines that trained them
     curves = [curve(folder.path.name, read_metrics(folder.metrics), "validation_loss", "seconds") for folder in here]
     return chart(

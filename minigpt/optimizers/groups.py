@@ -32,9 +32,12 @@ class Optimizers:
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[StateDict]) -> None:
-        """Take over the state that `state_dict` gave; the peak learning rates stay those of the config."""
+        """Take over the state that `state_dict` gave; rates, decays and the like stay those of the config."""
         for optimizer, state in zip(self.optimizers, states, strict=True):
+            settings = [{key: group[key] for key in group if key != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
+            for group, setting in zip(optimizer.param_groups, settings, strict=True):
+                group.update(setting)
         self.groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
 

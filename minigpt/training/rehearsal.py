@@ -13,6 +13,7 @@ from minigpt.evaluation import Evaluation
 from minigpt.runs import RunFolder
 from minigpt.training import run
 from minigpt.training.hooks import Hooks
+from minigpt.training.interruption import Interrupted
 from minigpt.training.metrics import read_metrics
 
 TEST_STEPS = 150
@@ -49,7 +50,7 @@ def find_learning_rate(config: Config) -> RateTest:
         try:
             run.start(trial, hooks=Hooks(rate_factor=raised))
         except UserError:  # a loss that is not a number: the end that was looked for
-            if not folder.metrics.exists():
+            if not read_metrics(folder.metrics):
                 raise
         lines = [line for line in read_metrics(folder.metrics) if "loss" in line]
     return judge([line["learning_rate"] for line in lines], [line["loss"] for line in lines])
@@ -61,7 +62,10 @@ def raised(step: int) -> float:
 
 
 def judge(rates: list[float], losses: list[float]) -> RateTest:
-    """Smooth the losses, cut them off where they explode, and suggest the rate at which they fall fastest."""
+    """Smooth the losses, cut them off where they explode, and suggest the rate at which they fall fastest.
+
+    A mean that keeps the share s of itself at each step is late by s / (1 - s) steps; the suggestion is not.
+    """
     smooth: list[float] = []
     average = 0.0
     for i, loss in enumerate(losses):
@@ -70,7 +74,8 @@ def judge(rates: list[float], losses: list[float]) -> RateTest:
         if not math.isfinite(smooth[-1]) or smooth[-1] > DIVERGED * min(smooth):
             break
     slopes = [later - earlier for earlier, later in zip(smooth, smooth[SPAN:], strict=False)]
-    steepest = slopes.index(min(slopes)) + SPAN // 2 if slopes else 0
+    late = round(SMOOTHING / (1 - SMOOTHING))
+    steepest = max(0, slopes.index(min(slopes)) + SPAN // 2 - late) if slopes else 0
     return RateTest(rates[: len(smooth)], smooth, rates[steepest])
 
 
@@ -85,10 +90,13 @@ def _nowhere(config: Config, changes: dict[str, int | None], wants_compilation: 
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(found.resolve())
         training = {**changes, "checkpoint_every": 10**12, "keep_checkpoints": 0}
-        yield config.model_copy(
-            update={
-                "run": config.run.model_copy(update={"directory": f"{place}/run", "compile": wants_compilation}),
-                "data": config.data.model_copy(update={"directory": f"{place}/data"}),
-                "training": config.training.model_copy(update=training),
-            }
-        )
+        try:
+            yield config.model_copy(
+                update={
+                    "run": config.run.model_copy(update={"directory": f"{place}/run", "compile": wants_compilation}),
+                    "data": config.data.model_copy(update={"directory": f"{place}/data"}),
+                    "training": config.training.model_copy(update=training),
+                }
+            )
+        except Interrupted:
+            raise KeyboardInterrupt from None  # what was saved vanishes

@@ -88,7 +88,7 @@ class Trainer:
                 if evaluation_due or self.interruption.requested or step % every.checkpoint_every == 0:
                     self.save()
                 if self.interruption.requested:
-                    raise Interrupted(f"saved at step {step}")
+                    raise Interrupted(f"saved at step {step}; go on with --resume")
                 if evaluation_due:
                     evaluation = self.evaluate()
                 if finished or self.out_of_patience():
