@@ -148,7 +148,13 @@ def expand(names: list[str]) -> list[Path]:
     paths: list[Path] = []
     for name in names:
         if not set(name) & set("*?["):
-            paths.append(Path(name))
+            path = Path(name)
+            if len(names) > 2 and path.exists() and not (path / "config.yaml").is_file():
+                typer.echo(
+                    f"note: {path} is not a run's folder, and left out", err=True
+                )  # a shell expands patterns too
+            else:
+                paths.append(path)
             continue
         pattern = Path(name)
         found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))

@@ -11,6 +11,7 @@ import torch
 
 from minigpt.config import Config
 from minigpt.errors import UserError
+from minigpt.experiments.chance import noise
 from minigpt.experiments.charts import LOG, axis_buttons, chart, curve
 from minigpt.experiments.pages import render
 from minigpt.model.gpt import GPT
@@ -18,11 +19,9 @@ from minigpt.recipes import load_recipe
 from minigpt.runs import RunFolder, open_folder
 from minigpt.training.metrics import Metrics, read_metrics
 
-NAMES = ("run.name", "run.directory")
-"""Keys that always differ and mean nothing."""
+NAMES = ("run.name", "run.directory", "data.directory", "data.sha256")
+"""Keys that say where something is; they mean nothing here."""
 SEED = "run.seed"
-T_QUANTILES = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""Student's t for 1, 2, ... degrees of freedom, 95% on both sides; NIST/SEMATECH e-Handbook, 1.3.6.7.2."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Summary:
     run: str
     settings: dict[str, Any]
     """Keys in which the compared runs differ, with this run's values."""
+    seed: int
     n_parameters: int
     steps: int
     tokens: int
@@ -41,11 +41,13 @@ class Summary:
     """Of the last evaluation; None before the first."""
     best_loss: float | None
     bits_per_byte: float | None
+    ended: bool
+    """Whether it used up its budget, or stopped by itself."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that differ in nothing but their seed."""
+    """Runs that differ in nothing but their seed, with one result for each seed."""
 
     settings: dict[str, Any]
     results: list[float]
@@ -138,7 +140,13 @@ def compare(paths: Sequence[Path]) -> Comparison:
         notes.append("note: these runs were judged by different texts, so that their results cannot be compared")
     measure = "bits_per_byte" if any(key.startswith("tokenizer") for key in differing) else "loss"
     if measure != "loss":
-        notes.append("note: their tokens differ, so that bits per byte count and not the loss per token")
+        notes.append(
+            "note: their tokens differ, so that bits per byte count and not the loss per token; and as many tokens are "
+            "not as much text, so that `minigpt evaluate`, over the whole of it, is the fairer judge"
+        )
+    unfinished = [Path(run.run).name for run in runs if not run.ended]
+    if unfinished:
+        notes.append(f"note: not at the end of their budgets (training, stopped or pruned): {', '.join(unfinished)}")
     return Comparison(runs, measure, settings_of(runs, measure), notes)
 
 
@@ -155,9 +163,11 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
     with torch.device("meta"):
         n_parameters = GPT(config.model).n_parameters()
     last: Metrics = metrics[-1] if metrics else {"step": 0, "tokens": 0, "seconds": 0.0}
+    budget = config.training
     return Summary(
         str(folder.path),
         settings,
+        config.run.seed,
         n_parameters,
         last["step"],
         last["tokens"],
@@ -166,6 +176,9 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
         evaluations[-1]["validation_loss"] if evaluations else None,
         min((line["validation_loss"] for line in evaluations), default=None),
         evaluations[-1]["bits_per_byte"] if evaluations else None,
+        bool(budget.patience)
+        or last["step"] >= (budget.max_steps or float("inf"))
+        or last["seconds"] >= 60 * (budget.max_minutes or float("inf")),
     )
 
 
@@ -176,27 +189,18 @@ def settings_of(runs: Sequence[Summary], measure: str) -> list[Setting]:
         return repr(without_seed(run.settings))
 
     evaluated = sorted((run for run in runs if getattr(run, measure) is not None), key=values)
-    groups = [list(group) for _, group in groupby(evaluated, key=values)]
-    settings = [Setting(without_seed(group[0].settings), [getattr(run, measure) for run in group]) for group in groups]
+    settings = []
+    for _, group in groupby(evaluated, key=values):
+        results: dict[int, list[float]] = {}
+        for run in group:
+            results.setdefault(run.seed, []).append(getattr(run, measure))
+        settings.append(Setting(without_seed(run.settings), [mean(same) for same in results.values()]))
     return sorted(settings, key=lambda setting: setting.mean)
 
 
 def without_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """All but `run.seed`."""
     return {key: value for key, value in settings.items() if key != SEED}
-
-
-def noise(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Half the width of the 95% interval of the difference of two means (Welch 1947); None without several values."""
-    if len(one) < 2 or len(other) < 2:
-        return None
-    parts = [stdev(values) ** 2 / len(values) for values in (one, other)]
-    if not sum(parts):
-        return 0.0
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (one, other), strict=True))
-    index = int(freedom) - 1  # rounded down: the interval is rather too wide
-    quantile = T_QUANTILES[index] if index < len(T_QUANTILES) else 2.12
-    return float(quantile * sum(parts) ** 0.5)
 
 
 def verdict(best: Setting, other: Setting, measure: str) -> str:

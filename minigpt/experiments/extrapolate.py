@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from minigpt.config import Config
 from minigpt.errors import UserError
+from minigpt.experiments.compare import flatten
 from minigpt.model.gpt import GPT
 from minigpt.planning import plan, training_flops
 from minigpt.recipes import load_recipe
@@ -49,8 +50,14 @@ def extrapolate(paths: Sequence[Path], recipe: Path) -> Prediction:
     points = [point for point in map(_point, paths) if point]
     if len({round(compute, -3) for compute, _ in points}) < 3:
         raise UserError("command line: --extrapolate needs three runs or more that ended with different compute")
-    costs = plan(load_recipe(recipe))
-    compute = float(costs.flops_per_token * costs.tokens)
+    config, known = load_recipe(recipe), load_recipe(open_folder(paths[0]).config)
+    for key in ("data.source", "tokenizer.kind", "tokenizer.vocab_size"):
+        here, there = flatten(config)[key], flatten(known)[key]
+        if here != there:
+            raise UserError(f"{recipe}: {key} = {here}: the runs have {there}, and a law holds for one text only")
+    shape = config.model.model_copy(update={"vocab_size": known.model.vocab_size})
+    config = config.model_copy(update={"model": shape})
+    compute = float(_flops_per_token(config) * tokens_of(config))
     computes, losses = (np.array(values) for values in zip(*points, strict=True))
     loss, low, high = predict(computes, losses, compute)
     return Prediction(loss, low, high, compute, compute / float(computes.max()))
@@ -95,6 +102,14 @@ def _point(path: Path) -> tuple[float, float] | None:
         return None
     last = evaluations[-1]
     return float(_flops_per_token(config) * last["tokens"]), float(last["validation_loss"])
+
+
+def tokens_of(config: Config) -> int:
+    """Tokens that a recipe trains on: by its steps, or where its budget is time, by what this machine does in it."""
+    training = config.training
+    if training.max_minutes or not training.max_steps:
+        return plan(config).tokens
+    return training.max_steps * training.batch_size * training.gradient_accumulation_steps * config.model.context_length
 
 
 def _flops_per_token(config: Config) -> int:

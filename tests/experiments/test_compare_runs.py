@@ -11,7 +11,8 @@ from browser import chromium, needs_chromium
 from conftest import minigpt
 
 from minigpt.errors import UserError
-from minigpt.experiments.compare import Setting, compare, compare_page, noise, verdict
+from minigpt.experiments.chance import noise
+from minigpt.experiments.compare import Setting, compare, compare_page, verdict
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def runs(run: Path, tmp_path: Path) -> list[Path]:
         recipe["run"] |= {"seed": seed, "name": path.name}
         (path / "config.yaml").write_text(yaml.safe_dump(recipe))
         line = {
-            "step": 9,
+            "step": 12,
             "tokens": 90,
             "seconds": 6.0,
             "validation_loss": loss,
@@ -47,7 +48,7 @@ def test_only_what_differs_is_shown_with_what_came_out(runs: list[Path]) -> None
     ]
     first = comparison.runs[0]
     assert (first.loss, first.best_loss, first.bits_per_byte) == (2.0, 1.9, 1.0)
-    assert (first.steps, first.tokens, first.seconds, first.tokens_per_second) == (9, 90, 6.0, 2)
+    assert (first.steps, first.tokens, first.seconds, first.tokens_per_second) == (12, 90, 6.0, 2)
     assert comparison.notes == []
 
 
@@ -87,6 +88,36 @@ def test_other_tokens_and_other_texts_are_told(runs: list[Path]) -> None:
         "note: their tokens differ",
         "note: these runs were judged by different texts",
     ]
+
+
+def test_a_run_that_has_not_ended_is_told_and_where_something_lies_does_not_matter(runs: list[Path]) -> None:
+    lines = (runs[0] / "metrics.jsonl").read_text().splitlines()
+    (runs[0] / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")
+    recipe = yaml.safe_load((runs[1] / "config.yaml").read_text())
+    recipe["data"]["directory"] = "elsewhere"
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump(recipe))
+    (note,) = compare(runs).notes
+    assert note.endswith(f"(training, stopped or pruned): {runs[0].name}")
+
+
+def test_the_same_seed_twice_is_one_result(runs: list[Path]) -> None:
+    recipe = yaml.safe_load((runs[3] / "config.yaml").read_text())
+    recipe["run"]["seed"] = 1
+    (runs[3] / "config.yaml").write_text(yaml.safe_dump(recipe))
+    comparison = compare(runs)
+    assert comparison.settings[0].results == [pytest.approx(1.505)]
+    assert "seeds alone may do" in comparison.verdicts[0]
+
+
+def test_what_a_shells_pattern_names_beside_runs_is_left_out(runs: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "compare.html").touch()
+    (tmp_path / "study").mkdir()
+    done = minigpt("compare", *sorted(path.name for path in tmp_path.iterdir()), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line.startswith("rate")]) == 4
+    assert "study is not a run's folder" in done.stderr
+    done = minigpt("compare", "rate0.02_seed1", "rate0.02_seed2", "typo", cwd=tmp_path)
+    assert (done.returncode, "typo" in done.stderr) == (2, True)
 
 
 def test_a_run_that_was_not_evaluated_yet_is_shown_and_not_judged(runs: list[Path]) -> None:
@@ -133,7 +164,7 @@ def test_the_page_draws_the_curves_over_steps_tokens_or_seconds(runs: list[Path]
         page.goto(f"file://{page_file}")
         page.wait_for_selector(".chart .scatterlayer path.js-line")
         assert page.title() == "4 runs compared"
-        assert axis(page) == ["step", [5, 9]]
+        assert axis(page) == ["step", [5, 12]]
         page.click(".updatemenu-button:has-text('tokens')")
         assert axis(page) == ["tokens", [90, 90]]
         assert page.evaluate("document.documentElement.scrollWidth") <= 400

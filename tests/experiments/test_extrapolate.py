@@ -57,6 +57,7 @@ def test_three_runs_are_enough_and_two_are_not(run: Path, tmp_path: Path) -> Non
         path = tmp_path / f"width{width}"
         shutil.copytree(run, path)
         recipe = yaml.safe_load((path / "config.yaml").read_text())
+        recipe["tokenizer"]["kind"] = "bpe"
         recipe["model"] |= {"d_model": width, "d_head": width // 2, "d_ff": 2 * width}
         (path / "config.yaml").write_text(yaml.safe_dump(recipe))
         line = {"step": 9, "tokens": 1000, "seconds": 6.0, "validation_loss": (3.0, 2.5, 2.2)[i], "bits_per_byte": 1.0}
@@ -73,5 +74,9 @@ def test_three_runs_are_enough_and_two_are_not(run: Path, tmp_path: Path) -> Non
     assert prediction.low < prediction.loss < prediction.high
     assert 2 < prediction.times_largest < 20
     assert "times the largest run's, is predicted to reach a loss of" in prediction.describe(recipe_file)
+    tree["tokenizer"]["kind"] = "byte"
+    recipe_file.write_text(yaml.safe_dump(tree))
+    failed = minigpt("compare", *paths, "--extrapolate", recipe_file, cwd=tmp_path)
+    assert (failed.returncode, "tokenizer.kind = byte: the runs have bpe" in failed.stderr) == (2, True)
     failed = minigpt("compare", *paths[:2], "--extrapolate", recipe_file, cwd=tmp_path)
     assert (failed.returncode, "needs three runs" in failed.stderr) == (2, True)
