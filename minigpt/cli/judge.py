@@ -102,6 +102,8 @@ def sweep(
 
 def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) -> None:
     """Start the workers, tell how far they are, and end when they have; end them where this process is to end."""
+    from minigpt.training.interruption import Interrupted
+
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     command = [sys.executable, "-m", "minigpt", "sweep", str(search), "--worker"]
     logs = [plan.folder / f"worker-{i + 1}.log" for i in range(workers)]
@@ -122,6 +124,8 @@ def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) ->
             if ended != told:
                 told = ended
                 _tell_progress(plan, study)
+    except KeyboardInterrupt:
+        raise Interrupted("the same command goes on with the search") from None
     finally:
         for process in processes:
             process.terminate()

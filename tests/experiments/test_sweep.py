@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ import yaml
 from browser import chromium, needs_chromium
 from conftest import minigpt
 
+from minigpt.config import Config
 from minigpt.errors import UserError
 from minigpt.experiments import sweep as sweeping
 from minigpt.experiments.search import load_search
 from minigpt.experiments.storage import Storage
 from minigpt.recipes import load_recipe
+from minigpt.training import run as starting
+from minigpt.training.interruption import Interrupted
 
 RECIPE = {
     "data": {"source": "stories", "n_stories": 100},
@@ -58,6 +62,15 @@ def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
         ({"study": {"sampler": "grid"}}, "a grid needs choices"),
         ({"study": {"name": "s"}}, "so that the search has an end"),
         ({"study": {"trials": 4, "sampler": "bayes"}}, "'tpe', 'random' or 'grid'"),
+        ({"study": {"trails": 4}}, "search.yaml: study.trails = 4: unknown key; did you mean 'trials'"),
+        ({"study": {"name": "my study", "trials": 4}}, "search.yaml: study.name"),
+        ({"study": {"trials": 4, "seeds": [1, 1]}}, "seeds must differ"),
+        ({"study": {"trials": 4, "seeds": [-1]}}, "greater than or equal to 0"),
+        (
+            {"space": {"model.n_layers": [1, 2], "model.d_model": {"choices": [16], "when": {"model.n_layers": 3}}}},
+            "model.n_layers = 3, which is none of its choices",
+        ),
+        ({"changes": {"training.batch_size": 0}}, "search.yaml: training.batch_size = 0: "),
         ({"recipe": "tinny.yaml"}, "no such recipe"),
         ({"changes": {"training.batch_size": 0}}, "greater than or equal to 1"),
     ],
@@ -126,8 +139,13 @@ def test_a_sweep_trains_runs_and_gives_the_best_recipe_and_goes_on_when_repeated
     again = minigpt("sweep", path, cwd=tmp_path)
     assert again.returncode == 0
     assert len(trials(tmp_path)) == 4
-    changed = write(tmp_path, space={"model.d_model": [16, 32]}, study={"name": "s", "sampler": "grid"})
-    done = minigpt("sweep", changed, cwd=tmp_path)
+    for other_space, seeds in (({"model.d_model": [16, 32]}, [1, 2]), (space, [1])):
+        changed = write(tmp_path, space=other_space, study={"name": "s", "sampler": "grid", "seeds": seeds})
+        done = minigpt("sweep", changed, cwd=tmp_path)
+        assert (done.returncode, "choose another name" in done.stderr) == (2, True)
+    write(tmp_path, space=space, study={"name": "s", "sampler": "grid", "seeds": [1, 2]})
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**RECIPE, "schedule": {"warmup_steps": 1}}))
+    done = minigpt("sweep", path, cwd=tmp_path)
     assert (done.returncode, "choose another name" in done.stderr) == (2, True)
 
 
@@ -228,6 +246,92 @@ def test_a_grid_queued_by_two_machines_at_once_is_searched_once(
     sweep.work(study, lambda *_: None)
     assert [trial.params["model.d_model"] for trial in sweeping.counted(study)] == [16, 32]
     assert {trial.state.name for trial in sweeping.counted(study)} == {"COMPLETE"}
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_end_with_the_command_and_what_was_trained_is_kept(tmp_path: Path, signal_number: int) -> None:
+    changes = {"training.max_steps": 20_000, "training.evaluate_every": 20_000}
+    path = write(tmp_path, changes=changes, study={"name": "s", "trials": 2, "seeds": [1, 2]})
+    command = [sys.executable, "-m", "minigpt", "sweep", path, "--workers", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "runs").glob("s/trial-*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal_number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on with the search" in errors
+    assert [trial.state.name for trial in trials(tmp_path)] == ["WAITING", "WAITING"]
+    logs = [log.read_text() for log in (tmp_path / "runs" / "s").glob("worker-*.log")]
+    assert all("interrupted: the same command goes on with the search" in log for log in logs)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Interrupted])
+def test_a_trial_that_is_tried_again_keeps_the_seeds_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = {"name": "s", "trials": 1, "seeds": [1, 2]}
+    sweep = sweeping.Sweep.load(write(tmp_path, study=study))
+    begin, seeds = starting.start, []
+
+    def start(config: Config, **options: Any) -> Any:
+        seeds.append(config.run.seed)
+        if seeds == [1, 2]:
+            raise end
+        return begin(config, **options)
+
+    monkeypatch.setattr(starting, "start", start)
+    with pytest.raises(Interrupted):
+        sweep.work(sweep.open(), lambda *_: None)
+    opened = sweep.open()
+    sweep.work(opened, lambda *_: None)
+    assert seeds == [1, 2, 2]
+    (trial,) = sweeping.counted(opened)
+    losses = trial.user_attrs["losses"]
+    assert trial.value == pytest.approx((losses["1"] + losses["2"]) / 2)
+    assert list(trial.user_attrs["runs"]) == ["1", "2"]
+
+
+def test_a_grid_is_searched_as_far_as_trials_say_and_further_when_they_say_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for n_trials, n_done in ((1, 1), (50, 3)):
+        study = {"name": "s", "sampler": "grid", "trials": n_trials}
+        sweep = sweeping.Sweep.load(write(tmp_path, space={"model.d_model": [16, 32, 64]}, study=study))
+        opened = sweep.open()
+        sweep.prepare(opened)
+        sweep.work(opened, lambda *_: None)
+        done = [trial for trial in sweeping.counted(opened) if trial.state.name == "COMPLETE"]
+        assert [trial.params["model.d_model"] for trial in done] == [16, 32, 64][:n_done]
+
+
+def test_a_process_that_slept_while_another_took_its_trial_over_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = sweeping.Sweep.load(write(tmp_path, study={"name": "s", "trials": 2}))
+    study, begin, started = sweep.open(), starting.start, []
+
+    def start(config: Config, **options: Any) -> Any:
+        started.append(config.run.name)
+        if len(started) == 1:
+            trial = study.trials[0]
+            study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+            optuna.storages.RetryHeartbeatStaleTrialCallback()(study, study.trials[0])
+        return begin(config, **options)
+
+    monkeypatch.setattr(starting, "start", start)
+    sweep.work(study, lambda *_: None)
+    assert [trial.state.name for trial in sweeping.counted(study)] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_search_in_which_nothing_ends_well_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    done = minigpt("sweep", write(tmp_path, changes={"data.source": "nowhere.txt"}), cwd=tmp_path)
+    assert (done.returncode, "error: " in done.stderr) == (2, True)
+    assert "no trial ended well" in done.stderr
+    assert "trials failed, for reasons such as: data.source = nowhere.txt" in done.stdout
 
 
 def test_a_database_that_cannot_be_reached_is_told_without_its_password(tmp_path: Path) -> None:

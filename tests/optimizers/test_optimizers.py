@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import SHAPE, random_model
 from torch import Tensor
 
 from minigpt.config import Config, ScheduleConfig
@@ -153,3 +154,28 @@ def test_the_learning_rate_goes_up_stays_and_comes_down(shape: str) -> None:
     assert learning_rate_factor(config, 50, 0.5) == 1
     assert learning_rate_factor(config, 80, 0.8) == pytest.approx(0.55)  # half way down, in both shapes
     assert learning_rate_factor(config, 100, 1.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_a_loaded_state_keeps_the_settings_of_the_config(name: str) -> None:
+    model = random_model()
+    before, after = (
+        Config.model_validate(
+            {
+                "model": SHAPE,
+                "training": {"max_steps": 1},
+                "optimizer": {"name": name, "weight_decay": decay, "beta1": beta},
+            }
+        )
+        for decay, beta in ((0.1, 0.9), (0.2, 0.8))
+    )
+    first, second = (make_optimizers(model, recipe, torch.float32) for recipe in (before, after))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    first.step(1.0)
+    second.load_state_dict(first.state_dict())
+    fresh = make_optimizers(model, after, torch.float32)
+    for loaded, own in zip(second.groups, fresh.groups, strict=True):
+        assert loaded["weight_decay"] == own["weight_decay"]
+        assert loaded.get("betas") == own.get("betas")
+    assert all(optimizer.state for optimizer in second.optimizers)
