@@ -234,10 +234,8 @@ class Sweep:
 
 def counted(study: "Study") -> "list[FrozenTrial]":
     """The study's trials but those that were killed and tried again, that were one too many, or queued twice."""
-    from optuna.storages import RetryHeartbeatStaleTrialCallback
-
     trials = study.get_trials(deepcopy=False)
-    again = {number for trial in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(trial)}
+    again = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}  # of Optuna
     kept: list[FrozenTrial] = []
     for trial in trials:
         setting = trial.system_attrs.get("fixed_params")

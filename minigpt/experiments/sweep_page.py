@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FEW = 3
-"""Trials that must have ended well before importance is asked for."""
+"""Trials with a loss that there must be before importance is asked for."""
+ABSENT = "-"
+"""Text for a hyperparameter that a trial does not have."""
 
 
 def ranked(study: "Study") -> "list[FrozenTrial]":
@@ -55,7 +57,7 @@ def describe(sweep: Sweep, study: "Study", most: int = 10) -> str:
 def sweep_page(sweep: Sweep, study: "Study", best: "Path | None") -> str:
     """History, importance, parallel coordinates and losses over time (HTML)."""
     trials = ranked(study)
-    charts = [history(trials), *importance(study, trials), *parallel(sweep, trials), losses(trials)]
+    charts = [history(trials), *importance(trials), *parallel(sweep, trials), losses(trials)]
     return render(
         "sweep.html.jinja",
         name=sweep.search.study.name,
@@ -65,34 +67,40 @@ def sweep_page(sweep: Sweep, study: "Study", best: "Path | None") -> str:
     )
 
 
+def judged(trials: "Sequence[FrozenTrial]") -> "list[FrozenTrial]":
+    """Trials with a loss, at their end or when they were stopped."""
+    return [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED") and trial.value is not None]
+
+
 def history(trials: "Sequence[FrozenTrial]") -> Markup:
     """Every trial's loss, and the best so far."""
-    ended = sorted((trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: trial.number)
-    numbers, values = [trial.number for trial in ended], [_result(trial) for trial in ended]
-    best = [min(values[: i + 1]) for i in range(len(values))]
-    return chart(
-        "validation loss of each trial",
-        [
-            {"type": "scatter", "mode": "markers", "name": "trial", "x": numbers, "y": values},
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "best so far",
-                "x": numbers,
-                "y": best,
-                "line": {"shape": "hv"},
-            },
-        ],
-        x_title="trial",
-    )
+    curves: list[dict[str, Any]] = []
+    for state, name, colour in (("PRUNED", "stopped early", "#b9bfce"), ("COMPLETE", "trained to the end", "#3457d5")):
+        shown = [trial for trial in judged(trials) if trial.state.name == state]
+        places = {"x": [trial.number for trial in shown], "y": [_result(trial) for trial in shown]}
+        curves.append({"type": "scatter", "mode": "markers", "name": name, "marker": {"color": colour}, **places})
+    ended = sorted((trial.number, _result(trial)) for trial in trials if trial.state.name == "COMPLETE")
+    best = [min(loss for _, loss in ended[: i + 1]) for i in range(len(ended))]
+    line = {"x": [number for number, _ in ended], "y": best, "line": {"shape": "hv", "color": "#d66014"}}
+    curves.append({"type": "scatter", "mode": "lines", "name": "best so far", **line})
+    return chart("validation loss of each trial", curves, x_title="trial", yaxis=LOG)
 
 
-def importance(study: "Study", trials: "Sequence[FrozenTrial]") -> list[Markup]:
-    """How much each hyperparameter decides whether a trial is among the best (PED-ANOVA, Watanabe 2023)."""
+def importance(trials: "Sequence[FrozenTrial]") -> list[Markup]:
+    """How much each hyperparameter decides whether a trial is among the best (PED-ANOVA, Watanabe 2023).
+
+    Trials that were stopped count with the loss that they had.
+    """
     import optuna
 
-    if sum(trial.state.name == "COMPLETE" for trial in trials) < FEW:
+    known = judged(trials)
+    if len(known) < FEW:
         return []
+    study = optuna.create_study()
+    for trial in known:
+        study.add_trial(
+            optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=trial.value)
+        )
     shares = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
     names, values = list(shares)[::-1], list(shares.values())[::-1]
     bars = {"type": "bar", "orientation": "h", "x": values, "y": names}
@@ -101,30 +109,26 @@ def importance(study: "Study", trials: "Sequence[FrozenTrial]") -> list[Markup]:
 
 def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
     """Each trial as a line through the values of its hyperparameters to its loss, the best in the strongest colour."""
-    ended = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    keys = [key for key in sweep.search.space if all(key in trial.params for trial in ended)]
-    if not ended or not keys:
+    known, keys = judged(trials), list(sweep.search.space)
+    if not known:
         return []
-    scales = [_scale([trial.params[key] for trial in ended], sweep.search.space[key].log) for key in keys]
-    scales.append(_scale([_result(trial) for trial in ended], log=False))
+    rows = [[*(trial.params.get(key, ABSENT) for key in keys), _result(trial)] for trial in known]
+    logarithmic = [*(dimension.log for dimension in sweep.search.space.values()), True]
+    scales = [_scale(values, log) for values, log in zip(zip(*rows, strict=True), logarithmic, strict=True)]
     lines = []
-    for rank, trial in enumerate(reversed(ended)):  # the best last, on top
-        values = [*(trial.params[key] for key in keys), _result(trial)]
-        shade = (rank + 1) / len(ended)
-        line = {"color": f"rgba(52,87,213,{0.08 + 0.92 * shade**3:.2f})", "width": 1 + 2 * shade**3}
-        heights = [scale[_text(value)] for scale, value in zip(scales, values, strict=True)]
-        texts = [f"{key} = {_text(value)}" for key, value in zip([*keys, "loss"], values, strict=True)]
-        name = f"trial {trial.number}"
+    for rank, (trial, values) in enumerate(reversed(list(zip(known, rows, strict=True)))):  # the best last, on top
+        shade = (rank + 1) / len(known)
+        colour, stopped = f"rgba(52,87,213,{0.08 + 0.92 * shade**3:.2f})", trial.state.name == "PRUNED"
         lines.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": name,
+                "name": f"trial {trial.number}",
                 "x": list(range(len(scales))),
-                "y": heights,
-                "text": texts,
+                "y": [scale[_text(value)] for scale, value in zip(scales, values, strict=True)],
+                "text": [f"{key} = {_text(value)}" for key, value in zip([*keys, "loss"], values, strict=True)],
                 "hoverinfo": "text+name",
-                "line": line,
+                "line": {"color": colour, "width": 1 + 2 * shade**3, "dash": "dot" if stopped else "solid"},
             }
         )
     ticks = [
@@ -133,10 +137,8 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
         for text, height in _spaced(scale)
     ]
     axis = {"tickvals": list(range(len(scales))), "ticktext": [*keys, "loss"], "range": [-0.2, len(scales) - 0.6]}
-    hidden = {"visible": False, "range": [-0.08, 1.08]}
-    return [
-        chart("settings and losses", lines, xaxis=axis, yaxis=hidden, annotations=ticks, showlegend=False, height=420)
-    ]
+    title, hidden = "settings and losses (dotted: stopped early)", {"visible": False, "range": [-0.08, 1.08]}
+    return [chart(title, lines, xaxis=axis, yaxis=hidden, annotations=ticks, showlegend=False, height=420)]
 
 
 def losses(trials: "Sequence[FrozenTrial]") -> Markup:
@@ -150,13 +152,16 @@ def losses(trials: "Sequence[FrozenTrial]") -> Markup:
 
 
 def _scale(values: Sequence[Any], log: bool) -> dict[str, float]:
-    """Heights from 0 to 1 of values, by their texts: numbers by size, others side by side."""
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        sizes = {_text(value): math.log(value) if log else float(value) for value in values}
+    """Heights from 0 to 1 of values, by their texts: numbers by size, others side by side, what is absent below all."""
+    there = [value for value in values if value != ABSENT]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there):
+        sizes = {_text(value): math.log(value) if log else float(value) for value in there}
     else:
-        sizes = {text: float(i) for i, text in enumerate(sorted({_text(value) for value in values}))}
-    low, high = min(sizes.values()), max(sizes.values())
-    return {text: (size - low) / (high - low) if high > low else 0.5 for text, size in sizes.items()}
+        sizes = {text: float(i) for i, text in enumerate(sorted({_text(value) for value in there}))}
+    low, high = min(sizes.values(), default=0.0), max(sizes.values(), default=0.0)
+    floor = 0.0 if len(there) == len(values) else 0.15
+    heights = {t: floor + (1 - floor) * (s - low) / (high - low) if high > low else 0.5 for t, s in sizes.items()}
+    return {ABSENT: 0.0, **heights} if floor else heights
 
 
 def _spaced(scale: dict[str, float]) -> list[tuple[str, float]]:
