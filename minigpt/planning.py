@@ -32,8 +32,8 @@ VOCABULARIES = {
 CHARACTERS = 100
 """An alphabet's usual size; the real one is known when the text was read."""
 MEASURED_SECONDS = 5.0
-COMPILED = 0.73
-"""Time of a compiled step as a share of that of one that is not (docs/experiments.md, a training step)."""
+COMPILED = 0.6
+"""Time of a compiled step as a share of that of one that is not, on a CPU (docs/experiments.md, a plan)."""
 
 
 @dataclass(frozen=True)
