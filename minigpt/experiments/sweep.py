@@ -236,10 +236,9 @@ def counted(study: "Study") -> "list[FrozenTrial]":
     """The study's trials but those that were killed and tried again, that were one too many, or queued twice."""
     trials = study.get_trials(deepcopy=False)
     again = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}  # of Optuna
-    kept: list[FrozenTrial] = []
+    kept: dict[str, FrozenTrial] = {}
     for trial in trials:
-        setting = trial.system_attrs.get("fixed_params")
-        twice = setting and any(setting == other.system_attrs.get("fixed_params") for other in kept)
-        if not (trial.number in again or trial.user_attrs.get(VOID) or twice):
-            kept.append(trial)
-    return kept
+        if trial.number not in again and not trial.user_attrs.get(VOID):
+            queued = trial.system_attrs.get("fixed_params")
+            kept.setdefault(repr(queued or trial.number), trial)
+    return list(kept.values())
