@@ -40,6 +40,7 @@ def compare(
 ) -> None:
     """Show what differs between runs, what came out, and whether that is more than chance."""
     from minigpt.experiments import compare as comparing
+    from minigpt.experiments.compare_page import compare_page
 
     paths = expand(runs)
     comparison = comparing.compare(paths)
@@ -57,7 +58,7 @@ def compare(
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     page = output or paths[0].parent / "compare.html"
-    write_page(page, comparing.compare_page(comparison, samples))
+    write_page(page, compare_page(comparison, samples))
     typer.echo(comparison.describe())
     typer.echo(f"curves and samples: {page}")
     if open_page:

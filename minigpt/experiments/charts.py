@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from minigpt.training.metrics import Metrics
 
@@ -24,37 +24,52 @@ def curve(name: str, metrics: Sequence[Metrics], key: str, axis: str = "step", *
 
 MARKED = 40
 """Points up to which each is marked."""
-LOG = {"type": "log", "dtick": "D2", "exponentformat": "none"}
+LOG = {"type": "log"}
 """An axis for losses, on which small differences at the end show."""
+AXIS = {
+    "gridcolor": "rgba(128,128,128,.2)",
+    "zerolinecolor": "rgba(128,128,128,.5)",
+    "automargin": True,
+    "exponentformat": "none",
+}
+"""What all axes have, on light paper and on dark."""
 
 
 def smoothed(metrics: Sequence[Metrics], key: str, share: float = 0.01) -> list[Metrics]:
-    """The lines that have the metric, with its running mean: exponential, over `share` of them."""
+    """The lines that have the metric, with its running mean: exponential, over `share` of them, there and back.
+
+    A mean that only goes there is late, and crosses what it is the mean of.
+    """
     lines = [line for line in metrics if key in line]
-    keep, mean, weight = 1 - 1 / max(1.0, share * len(lines)), 0.0, 0.0
-    result = []
-    for line in lines:
-        mean, weight = keep * mean + line[key], keep * weight + 1
-        result.append({**line, key: mean / weight})
-    return result
+    keep = 1 - 1 / max(1.0, share * len(lines))
+    for _ in range(2):
+        mean, weight, result = 0.0, 0.0, []
+        for line in lines:
+            mean, weight = keep * mean + line[key], keep * weight + 1
+            result.append({**line, key: mean / weight})
+        lines = result[::-1]
+    return lines
 
 
 def chart(title: str, curves: Sequence[Mapping[str, Any]], x_title: str = "step", **layout: Any) -> Markup:
     """A figure with some curves, as HTML."""
     whole = {
         "height": 340,
-        "margin": {"l": 60, "r": 20, "t": 60, "b": 40},
-        "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 16}},
+        "margin": {"l": 60, "r": 20, "t": 30, "b": 40},
+        "template": {"layout": {"xaxis": AXIS, "yaxis": AXIS}},
         "xaxis": {"title": {"text": x_title}},
-        "legend": {"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(128,128,128,.06)",
         "font": {"color": "#767b88"},
         **layout,
     }
-    figure = json.dumps({"data": list(curves), "layout": whole, "config": {"displaylogo": False, "responsive": True}})
+    figure = json.dumps(
+        {"data": list(curves), "layout": whole, "config": {"displayModeBar": False, "responsive": True}}
+    )
     return Markup(  # noqa: S704 - no text can end the element that it stands in
-        '<div class="chart"></div><script>Plotly.newPlot(document.currentScript.previousElementSibling, '
+        f'<h3>{escape(title)}</h3><div class="chart"></div>'
+        f"<script>Plotly.newPlot(document.currentScript.previousElementSibling, "
         f"{figure.replace('<', chr(92) + 'u003c')})</script>"
     )
 
@@ -79,4 +94,14 @@ def axis_buttons(runs: Sequence[Sequence[Metrics]], key: str) -> list[dict[str, 
         }
         for axis, label in AXES.items()
     ]
-    return [{"type": "buttons", "direction": "left", "x": 0, "xanchor": "left", "y": 1.13, "buttons": buttons}]
+    return [
+        {
+            "type": "buttons",
+            "direction": "left",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "buttons": buttons,
+        }
+    ]

@@ -1,5 +1,6 @@
 """`minigpt compare`: what runs have in common, what differs, what came out, and whether that is more than chance."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -12,8 +13,6 @@ import torch
 from minigpt.config import Config
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
-from minigpt.experiments.charts import LOG, axis_buttons, chart, curve
-from minigpt.experiments.pages import render
 from minigpt.model.gpt import GPT
 from minigpt.recipes import load_recipe
 from minigpt.runs import RunFolder, open_folder
@@ -22,6 +21,8 @@ from minigpt.training.metrics import Metrics, read_metrics
 NAMES = ("run.name", "run.directory", "data.directory", "data.sha256")
 """Keys that say where something is; they mean nothing here."""
 SEED = "run.seed"
+FEW = 3
+"""Differences up to which a setting is called by them."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Setting:
     """Runs that differ in nothing but their seed, with one result for each seed."""
 
     settings: dict[str, Any]
+    runs: list[str]
     results: list[float]
 
     @property
@@ -64,8 +66,9 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """What sets it apart."""
-        return ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "all alike"
+        """What sets it apart, or where that is much, its runs."""
+        apart = [f"{key}={_text(value)}" for key, value in self.settings.items()]
+        return ", ".join(apart if len(apart) <= FEW else (Path(run).name for run in self.runs)) or "all alike"
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,14 @@ class Comparison:
     measure: str
     settings: list[Setting]
     notes: list[str]
+    comparable: bool
+    """Whether they were judged by the same text."""
 
     @property
     def verdicts(self) -> list[str]:
         """The best setting against each other one, in words."""
+        if not self.comparable:
+            return []
         return [verdict(self.settings[0], other, self.measure) for other in self.settings[1:]]
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,8 +106,8 @@ class Comparison:
     def rows(self) -> list[list[str]]:
         """A table for people, its head first."""
         keys = list(self.runs[0].settings)
-        head = ["run", *(key.split(".", 1)[1] for key in keys), *COLUMNS]
-        return [head, *([run.run, *(_text(run.settings[key]) for key in keys), *_figures(run)] for run in self.runs)]
+        head = ["run", *COLUMNS, *keys]
+        return [head, *([run.run, *_figures(run), *(_text(run.settings[key]) for key in keys)] for run in self.runs)]
 
     def describe(self) -> str:
         """For the terminal."""
@@ -136,7 +143,8 @@ def compare(paths: Sequence[Path]) -> Comparison:
     ]
     notes = []
     judged = ("data", "training.evaluation_tokens")
-    if any(key.startswith(judged) for key in differing):
+    comparable = not any(key.startswith(judged) for key in differing)
+    if not comparable:
         notes.append("note: these runs were judged by different texts, so that their results cannot be compared")
     measure = "bits_per_byte" if any(key.startswith("tokenizer") for key in differing) else "loss"
     if measure != "loss":
@@ -147,7 +155,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     unfinished = [Path(run.run).name for run in runs if not run.ended]
     if unfinished:
         notes.append(f"note: not at the end of their budgets (training, stopped or pruned): {', '.join(unfinished)}")
-    return Comparison(runs, measure, settings_of(runs, measure), notes)
+    return Comparison(runs, measure, settings_of(runs, measure), notes, comparable)
 
 
 def flatten(config: Config) -> dict[str, Any]:
@@ -191,10 +199,11 @@ def settings_of(runs: Sequence[Summary], measure: str) -> list[Setting]:
     evaluated = sorted((run for run in runs if getattr(run, measure) is not None), key=values)
     settings = []
     for _, group in groupby(evaluated, key=values):
-        results: dict[int, list[float]] = {}
-        for run in group:
-            results.setdefault(run.seed, []).append(getattr(run, measure))
-        settings.append(Setting(without_seed(run.settings), [mean(same) for same in results.values()]))
+        alike, results = list(group), defaultdict(list)
+        for run in alike:
+            results[run.seed].append(getattr(run, measure))
+        means = [mean(same) for same in results.values()]
+        settings.append(Setting(without_seed(alike[0].settings), [run.run for run in alike], means))
     return sorted(settings, key=lambda setting: setting.mean)
 
 
@@ -233,17 +242,3 @@ def _figures(run: Summary) -> list[str]:
         f"{run.seconds / 60:.1f}",
         "-" if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}",
     ]
-
-
-def compare_page(comparison: Comparison, samples: Sequence[tuple[str, str]]) -> str:
-    """The comparison as a page (HTML), with what each run wrote."""
-    metrics = [read_metrics(RunFolder(Path(run.run)).metrics) for run in comparison.runs]
-    curves = [curve(run.run, lines, "validation_loss") for run, lines in zip(comparison.runs, metrics, strict=True)]
-    loss = chart(
-        "validation loss (nats per token)",
-        curves,
-        height=460,
-        updatemenus=axis_buttons(metrics, "validation_loss"),
-        yaxis=LOG,
-    )
-    return render("compare.html.jinja", comparison=comparison, rows=comparison.rows(), chart=loss, samples=samples)

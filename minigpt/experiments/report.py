@@ -62,7 +62,11 @@ def charts(metrics: list[Metrics]) -> list[str]:
             height=420,
             yaxis=LOG,
         ),
-        chart("validation loss minus training loss", [curve("gap", generalisation_gap(metrics, loss), "gap")]),
+        chart(
+            "validation loss minus training loss",
+            [curve("gap", generalisation_gap(metrics, loss), "gap")],
+            yaxis={"rangemode": "tozero"},
+        ),
         chart("learning rate", [curve("learning rate", metrics, "learning_rate")]),
         chart(
             "norm of the gradient",

@@ -29,15 +29,15 @@ def ranked(study: "Study") -> "list[FrozenTrial]":
 
 
 def rows(trials: "Sequence[FrozenTrial]", keys: Sequence[str]) -> list[list[str]]:
-    """A table, its head first: trial, state, setting, loss, minutes, tokens, what went wrong."""
-    table = [["trial", "state", *(key.split(".", 1)[1] for key in keys), "loss", "minutes", "tokens", ""]]
+    """A table, its head first: trial, state, loss, setting, minutes, tokens, what went wrong."""
+    table = [["trial", "state", "loss", *(key.split(".", 1)[1] for key in keys), "minutes", "tokens", ""]]
     for trial in trials:
         minutes = f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else ""
         setting = [_text(trial.params.get(key, "")) for key in keys]
         loss = "" if trial.value is None else f"{trial.value:.4f}"
         tokens = f"{trial.user_attrs.get(TOKENS, 0):,}"
         error = trial.user_attrs.get(ERROR, "")
-        table.append([str(trial.number), trial.state.name.lower(), *setting, loss, minutes, tokens, error])
+        table.append([str(trial.number), trial.state.name.lower(), loss, *setting, minutes, tokens, error])
     return table
 
 
@@ -118,7 +118,7 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
     lines = []
     for rank, (trial, values) in enumerate(reversed(list(zip(known, rows, strict=True)))):  # the best last, on top
         shade = (rank + 1) / len(known)
-        colour, stopped = f"rgba(52,87,213,{0.08 + 0.92 * shade**3:.2f})", trial.state.name == "PRUNED"
+        colour, stopped = f"rgba(52,87,213,{0.25 + 0.75 * shade**3:.2f})", trial.state.name == "PRUNED"
         lines.append(
             {
                 "type": "scatter",
@@ -136,7 +136,8 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
         for x, scale in enumerate(scales)
         for text, height in _spaced(scale)
     ]
-    axis = {"tickvals": list(range(len(scales))), "ticktext": [*keys, "loss"], "range": [-0.2, len(scales) - 0.6]}
+    names = [*(key.replace(".", ".<br>").replace("_", "_<br>") for key in keys), "loss"]  # so that a phone shows them
+    axis = {"tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0, "range": [-0.2, len(names) - 0.6]}
     title, hidden = "settings and losses (dotted: stopped early)", {"visible": False, "range": [-0.08, 1.08]}
     return [chart(title, lines, xaxis=axis, yaxis=hidden, annotations=ticks, showlegend=False, height=420)]
 

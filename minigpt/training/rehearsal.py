@@ -64,7 +64,7 @@ def raised(step: int) -> float:
 def judge(rates: list[float], losses: list[float]) -> RateTest:
     """Smooth the losses, cut them off where they explode, and suggest the rate at which they fall fastest.
 
-    A mean that keeps the share s of itself at each step is late by s / (1 - s) steps; the suggestion is not.
+    A mean that keeps the share s of itself at each step is late by s / (1 - s) steps, which are taken off.
     """
     smooth: list[float] = []
     average = 0.0
@@ -73,10 +73,11 @@ def judge(rates: list[float], losses: list[float]) -> RateTest:
         smooth.append(average / (1 - SMOOTHING ** (i + 1)))
         if not math.isfinite(smooth[-1]) or smooth[-1] > DIVERGED * min(smooth):
             break
+    late = min(round(SMOOTHING / (1 - SMOOTHING)), len(smooth) - 1)
+    smooth, rates = smooth[late:], rates[: len(smooth) - late]
     slopes = [later - earlier for earlier, later in zip(smooth, smooth[SPAN:], strict=False)]
-    late = round(SMOOTHING / (1 - SMOOTHING))
-    steepest = max(0, slopes.index(min(slopes)) + SPAN // 2 - late) if slopes else 0
-    return RateTest(rates[: len(smooth)], smooth, rates[steepest])
+    steepest = slopes.index(min(slopes)) + SPAN // 2 if slopes else 0
+    return RateTest(rates, smooth, rates[steepest])
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from conftest import minigpt
 
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
-from minigpt.experiments.compare import Setting, compare, compare_page, verdict
+from minigpt.experiments.compare import Setting, compare, verdict
+from minigpt.experiments.compare_page import compare_page
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_the_interval_is_welchs() -> None:
     [([1.5, 1.7], "not more than the noise"), ([2.5, 2.51], "more than the noise"), ([2.5], "seeds alone may do")],
 )
 def test_a_difference_is_told_from_noise(others: list[float], words: str) -> None:
-    best, other = Setting({"a.b": 1}, [1.4, 1.42]), Setting({"a.b": 2}, others)
+    best, other = Setting({"a.b": 1}, [], [1.4, 1.42]), Setting({"a.b": 2}, [], others)
     told = verdict(best, other, "loss")
     assert told.endswith(words) or words in told
     assert ("not more" in told) == ("not more" in words)

@@ -373,7 +373,7 @@ def test_the_page_shows_history_importance_and_curves(tmp_path: Path) -> None:
         shown = {text for line in lines for text in line}
         for trial in trials(tmp_path):
             assert {f"loss = {trial.value:.4g}", f"model.d_model = {trial.params['model.d_model']}"} <= shown
-        titles = page.eval_on_selector_all(".gtitle", "all => all.map(title => title.textContent)")
+        titles = page.eval_on_selector_all("h3", "all => all.map(title => title.textContent)")
         assert titles == [
             "validation loss of each trial",
             "importance for being among the best",
