@@ -24,7 +24,7 @@ def curve(name: str, metrics: Sequence[Metrics], key: str, axis: str = "step", *
 
 MARKED = 40
 """Points up to which each is marked."""
-LOG = {"type": "log"}
+LOG = {"type": "log", "tickformat": ".3~g"}
 """An axis for losses, on which small differences at the end show."""
 AXIS = {
     "gridcolor": "rgba(128,128,128,.2)",
