@@ -70,7 +70,7 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """Shape of the transformer."""
 
-    vocab_size: int | None = Field(None, ge=2)
+    vocab_size: int | None = Field(None, ge=2, le=10**8)
     """Set from the tokenizer when the run begins."""
     context_length: int = Field(256, ge=2, le=1_048_576)
     """Tokens that the model sees at once."""

@@ -162,7 +162,10 @@ def expand(names: list[str]) -> list[Path]:
                 paths.append(path)
             continue
         pattern = Path(name)
-        found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+        try:
+            found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+        except ValueError as error:
+            raise UserError(f"command line: {name}: not a pattern of files ({error})") from None
         there = [path for path in found if (path / "config.yaml").is_file()]
         if not there:
             raise UserError(f"command line: {name}: no run's folder is called so")

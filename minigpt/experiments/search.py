@@ -5,9 +5,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from minigpt.config import Config
+from minigpt.config import Config, Place
 from minigpt.errors import UserError, nearest
 from minigpt.recipes import describe, read_yaml
 from minigpt.section import Section
@@ -15,16 +15,32 @@ from minigpt.section import Section
 if TYPE_CHECKING:
     from optuna import Trial
 
-Value = bool | int | float | str | None
+
+def _single(value: object) -> object:
+    if isinstance(value, list | dict):
+        raise ValueError("must be a number, a text, true, false or null")
+    return value
+
+
+Value = Annotated[bool | int | float | str | None, BeforeValidator(_single)]
 Values = dict[str, Value]
+Bound = Annotated[int, Field(gt=-(2**63), lt=2**63)] | Annotated[float, Field(gt=-1e300, lt=1e300)]
+
+
+GIVEN = {
+    "run.seed": "name seeds in study.seeds",
+    "run.name": "name the study in study.name",
+    "run.directory": "runs lie in the study's folder, runs/NAME",
+}
+"""Hyperparameters that are set otherwise, and how."""
 
 
 class Dimension(Section):
     """What a hyperparameter may be: some `choices`, or what lies from `low` to `high`."""
 
     choices: list[Value] | None = Field(None, min_length=1)
-    low: int | float | None = None
-    high: int | float | None = None
+    low: Bound | None = None
+    high: Bound | None = None
     log: bool = False
     """Whether the range is searched by factors and not by differences."""
     step: int | float | None = Field(None, gt=0)
@@ -49,7 +65,22 @@ class Dimension(Section):
                 raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
             if self.log and (self.low <= 0 or self.step):
                 raise ValueError("with log, low must be positive and step left out")
+            if self.whole and isinstance(self.step, float):
+                raise ValueError(f"step ({self.step:g}) must be a whole number where low and high are")
         return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether a range has whole numbers only."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def has(self, value: Value) -> bool:
+        """Whether it could ever be this."""
+        if self.choices is not None:
+            return value in self.choices
+        assert self.low is not None
+        assert self.high is not None
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
     def holds(self, values: Mapping[str, Value]) -> bool:
         """Whether this one is searched where the earlier ones have these values."""
@@ -100,7 +131,7 @@ class Study(Section):
 class Search(Section):
     """A whole file."""
 
-    recipe: str
+    recipe: Place
     """Of the runs; relative to this file."""
     changes: Values = Field(default_factory=dict)
     """To the recipe, in all trials: section.key with its value."""
@@ -114,17 +145,16 @@ class Search(Section):
         known = {f"{name}.{key}" for name, field in Config.model_fields.items() for key in _keys(field.annotation)}
         seen: set[str] = set()
         for key in [*self.changes, *self.space]:
-            if key not in known or key in ("run.seed", "run.name", "run.directory"):
+            if key in GIVEN:
+                raise ValueError(f"{key} cannot be searched or changed here: {GIVEN[key]}")
+            if key not in known:
                 raise ValueError(f"{key} cannot be searched or changed here{nearest(key, sorted(known))}")
         for key, dimension in self.space.items():
             for other, value in dimension.when.items():
                 if other not in seen:
                     raise ValueError(f"{key}: when names {other}, which is not searched before it")
-                choices = self.space[other].choices
-                if choices is not None and value not in choices:
-                    raise ValueError(
-                        f"{key}: when waits for {other} = {value}, which is none of its choices: {choices}"
-                    )
+                if not self.space[other].has(value):
+                    raise ValueError(f"{key}: when waits for {other} = {value}, which it never is")
             if self.study.sampler == "grid" and dimension.choices is None:
                 raise ValueError(f"{key}: a grid needs choices; list them, or use sampler: tpe or random")
             seen.add(key)

@@ -36,6 +36,8 @@ ENOUGH = 4
 """Trials that must have ended before others are compared with them and stopped."""
 SPARED = 3
 """Tenths of its budget before which no trial is stopped."""
+ATTEMPTS = 4
+"""To open a database."""
 VOID, ERROR, TOKENS, RUNS, LOSSES = "void", "error", "tokens", "runs", "losses"
 """Attributes of trials; a void one does not count, runs and losses are by seed."""
 
@@ -84,31 +86,33 @@ class Sweep:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         self.folder.mkdir(parents=True, exist_ok=True)
         url = self.search.study.storage or f"sqlite:///{self.folder / 'study.db'}"
-        try:
-            storage = Storage(
-                url,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=SILENCE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
-            )
-            study = optuna.create_study(
-                storage=storage,
-                study_name=self.search.study.name,
-                sampler=self._sampler(),
-                pruner=self._pruner(),
-                load_if_exists=True,
-            )
-        except Exception as error:  # whatever a database driver raises
-            shown, reason = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url), " ".join(str(error).split())[:200]
-            raise UserError(f"{self.path}: study.storage = {shown}: {reason}") from None
-        return study
+        for attempt in range(ATTEMPTS):
+            try:
+                storage = Storage(
+                    url,
+                    heartbeat_interval=HEARTBEAT,
+                    grace_period=SILENCE,
+                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+                )
+                return optuna.create_study(
+                    storage=storage,
+                    study_name=self.search.study.name,
+                    sampler=self._sampler(),
+                    pruner=self._pruner(),
+                    load_if_exists=True,
+                )
+            except Exception as error:  # whatever a database driver raises
+                reason = " ".join(str(error).split())[:200]
+            time.sleep(0.5 * attempt)  # another process may be making the database
+        shown = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
+        raise UserError(f"{self.path}: study.storage = {shown}: {reason}; name a database that can be reached")
 
     def prepare(self, study: "Study") -> None:
         """Say what belongs to the study; UserError where it was begun differently."""
         search = self.search.model_dump(include={"changes", "space"})
         search |= {"recipe": self.recipe, "seeds": self.search.study.seeds}
         search = json.loads(json.dumps(search, default=str))
-        if study.user_attrs.get("search", search) != search:
+        if study.trials and study.user_attrs.get("search", search) != search:
             raise UserError(
                 f"{self.path}: study.name = {self.search.study.name}: was begun with another recipe, other changes, "
                 "space or seeds; choose another name"

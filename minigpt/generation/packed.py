@@ -21,6 +21,8 @@ from minigpt.model.position import Rotation
 
 FEW = 4
 """Texts at once up to which int8 weights are faster than bfloat16 ones, on a CPU."""
+INT8_INPUTS = 16
+"""torch's int8 product reads beyond the end of weights whose number of inputs is no multiple of this."""
 
 
 def weights_for_writing(dtype: torch.dtype, device: torch.device, n_samples: int) -> torch.dtype:
@@ -65,6 +67,8 @@ class PackedLinear(nn.Module):
         elif isinstance(norm, nn.RMSNorm):
             self.normalise = _scale
             weight = weight * norm.weight.detach() * math.sqrt(weight.shape[1])
+        if dtype == torch.int8 and weight.shape[1] % INT8_INPUTS:
+            dtype = torch.bfloat16
         self.dtype = torch.bfloat16 if dtype == torch.int8 else dtype
         self.bias = None if bias is None else bias.to(self.dtype)
         self.scale: Tensor | None = None

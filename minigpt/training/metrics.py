@@ -86,10 +86,17 @@ def _parse(content: bytes, path: Path) -> list[Metrics]:
     metrics: list[Metrics] = []
     for number, line in enumerate(content.split(b"\n")[:-1], 1):  # what follows the last line end is not a whole line
         try:
-            metrics.append(dict(json.loads(line)))
-        except (ValueError, TypeError, RecursionError):
-            raise UserError(f"{path}, line {number}: not a JSON object; restore the file as it was written") from None
+            values = json.loads(line, parse_constant=_refuse)
+            metrics.append({**values, "step": values["step"], "tokens": values["tokens"], "seconds": values["seconds"]})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise UserError(
+                f"{path}, line {number}: no object with step, tokens, seconds; restore the file as it was written"
+            ) from None
     return metrics
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(constant)
 
 
 class ProgressBar:

@@ -121,6 +121,20 @@ def test_what_a_shells_pattern_names_beside_runs_is_left_out(runs: list[Path], t
     assert (done.returncode, "typo" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("line", ["[]", '{"step": 21}', '{"step": 21, "tokens": 1, "seconds": 1.0, "loss": NaN}'])
+def test_a_damaged_line_is_told(runs: list[Path], line: str, tmp_path: Path) -> None:
+    with (runs[0] / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    done = minigpt("compare", *runs, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{runs[0]}/metrics.jsonl, line 6: " in done.stderr
+
+
+def test_a_pattern_that_is_none_is_told(runs: list[Path], tmp_path: Path) -> None:
+    done = minigpt("compare", "**a", *runs, cwd=tmp_path)
+    assert (done.returncode, "**a: not a pattern" in done.stderr) == (2, True)
+
+
 def test_a_run_that_was_not_evaluated_yet_is_shown_and_not_judged(runs: list[Path]) -> None:
     (runs[0] / "metrics.jsonl").write_text("")
     comparison = compare(runs)

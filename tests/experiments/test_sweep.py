@@ -54,7 +54,20 @@ def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
     ("parts", "words"),
     [
         ({"space": {"model.d_modle": [1]}}, "did you mean 'model.d_model'"),
-        ({"space": {"run.seed": [1]}}, "run.seed cannot be searched"),
+        ({"space": {"run.seed": [1]}}, "run.seed cannot be searched or changed here: name seeds in study.seeds"),
+        ({"space": {"model.d_model": {"low": 2, "high": 64, "step": 0.5}}}, "step (0.5) must be a whole number"),
+        ({"space": {"model.d_model": {"low": 2, "high": 10**400}}}, "search.yaml: space.model.d_model.high"),
+        (
+            {"space": {"optimizer.epsilon": {"low": -1.7e308, "high": 1.7e308}}},
+            "search.yaml: space.optimizer.epsilon.low",
+        ),
+        ({"space": {"model.d_model": [[16, 32]]}}, "must be a number, a text, true, false or null"),
+        ({"changes": {"model": {"d_model": 16}}}, "changes.model: must be a number, a text, true, false or null"),
+        (
+            {"space": {**SPACE, "model.d_model": {"choices": [16], "when": {"optimizer.learning_rate": 5}}}},
+            "when waits for optimizer.learning_rate = 5, which it never is",
+        ),
+        ({"recipe": "a\0b"}, "search.yaml: recipe"),
         ({"space": {"model.d_model": {"low": 8, "high": 4}}}, "low (8) must be below high (4)"),
         ({"space": {"model.d_model": {"low": 8}}}, "list of choices, or have low and high"),
         ({"space": {"model.d_model": {"low": 0, "high": 4, "log": True}}}, "low must be positive"),
@@ -68,7 +81,7 @@ def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
         ({"study": {"trials": 4, "seeds": [-1]}}, "greater than or equal to 0"),
         (
             {"space": {"model.n_layers": [1, 2], "model.d_model": {"choices": [16], "when": {"model.n_layers": 3}}}},
-            "model.n_layers = 3, which is none of its choices",
+            "when waits for model.n_layers = 3, which it never is",
         ),
         ({"changes": {"training.batch_size": 0}}, "search.yaml: training.batch_size = 0: "),
         ({"recipe": "tinny.yaml"}, "no such recipe"),
@@ -221,6 +234,31 @@ def test_processes_never_take_the_same_trial(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == list(range(60))
+
+
+def test_a_database_that_another_process_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, calls = optuna.create_study, []
+
+    def create_study(**options: Any) -> optuna.Study:
+        calls.append(options)
+        if len(calls) < 3:
+            raise RuntimeError("UNIQUE constraint failed")
+        return make(**options)
+
+    monkeypatch.setattr(optuna, "create_study", create_study)
+    assert sweeping.Sweep.load(write(tmp_path)).open().trials == []
+
+
+def test_a_study_without_trials_takes_a_corrected_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = sweeping.Sweep.load(write(tmp_path))
+    first.prepare(first.open())
+    second = sweeping.Sweep.load(write(tmp_path, space={"model.d_model": {"low": 16, "high": 32, "step": 2}}))
+    second.prepare(second.open())
+    assert "model.d_model" in second.open().user_attrs["search"]["space"]
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

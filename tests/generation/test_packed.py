@@ -47,10 +47,11 @@ def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
-def test_small_weights_are_the_same_matrix_but_for_rounding(dtype: torch.dtype, bias: bool) -> None:
+@pytest.mark.parametrize("width", [64, 44, 8, 200])
+def test_small_weights_are_the_same_matrix_but_for_rounding(dtype: torch.dtype, bias: bool, width: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    layers = [torch.nn.Linear(64, n, bias=bias) for n in (40, 33)]
-    x = torch.randn(2, 3, 64, generator=generator)
+    layers = [torch.nn.Linear(width, n, bias=bias) for n in (40, 33)]
+    x = torch.randn(2, 3, width, generator=generator)
     with torch.no_grad():
         exact = torch.cat([layer(x) for layer in layers], -1)
         rounded = PackedLinear(layers, dtype)(x).float()
