@@ -14,6 +14,7 @@ from minigpt.config import Config, ModelConfig
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
 from minigpt.tokenizers import check_kind
+from minigpt.training.budget import tokens_per_step
 from minigpt.training.devices import Engine, choose_device, choose_precision, synchronise
 from minigpt.training.loss import TrainingLoss
 from minigpt.training.memory import check_memory, memory_by_use
@@ -89,7 +90,7 @@ def plan(config: Config) -> Plan:
     model.initialise(config.run.seed)
     parameters = parameters_by_part(model)
     training = config.training
-    step_tokens = training.batch_size * shape.context_length * training.gradient_accumulation_steps
+    step_tokens = tokens_per_step(config)
     engine = Engine(device, choose_precision(config.run.precision, device))
     seconds_per_step, kept_bytes = measure(config, model.to(device).train(), engine)
     memory = memory_by_use(config, shape, sum(parameters.values())) | {"activations": kept_bytes}

@@ -103,6 +103,7 @@ def sweep(
 
 def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) -> None:
     """Start the workers, tell how far they are, and end when they have; end them where this process is to end."""
+    from minigpt.experiments.sweep import GO_ON
     from minigpt.training.interruption import Interrupted
 
     threads = str(max(1, (os.cpu_count() or 1) // workers))
@@ -126,7 +127,7 @@ def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) ->
                 told = ended
                 _tell_progress(plan, study)
     except KeyboardInterrupt:
-        raise Interrupted("the same command goes on with the search") from None
+        raise Interrupted(GO_ON) from None
     finally:
         for process in processes:
             process.terminate()
@@ -154,10 +155,8 @@ def expand(names: list[str]) -> list[Path]:
     for name in names:
         if not set(name) & set("*?["):
             path = Path(name)
-            if len(names) > 2 and path.exists() and not (path / "config.yaml").is_file():
-                typer.echo(
-                    f"note: {path} is not a run's folder, and left out", err=True
-                )  # a shell expands patterns too
+            if len(names) > 2 and path.exists() and not _is_run(path):  # a shell expands patterns too
+                typer.echo(f"note: {path} is not a run's folder, and left out", err=True)
             else:
                 paths.append(path)
             continue
@@ -166,11 +165,15 @@ def expand(names: list[str]) -> list[Path]:
             found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
         except ValueError as error:
             raise UserError(f"command line: {name}: not a pattern of files ({error})") from None
-        there = [path for path in found if (path / "config.yaml").is_file()]
+        there = list(filter(_is_run, found))
         if not there:
             raise UserError(f"command line: {name}: no run's folder is called so")
         paths += there
     return paths
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file()
 
 
 def _samples(paths: list[Path], prompt: str | None) -> list[tuple[str, str]]:

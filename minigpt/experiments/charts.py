@@ -69,7 +69,7 @@ def chart(title: str, curves: Sequence[Mapping[str, Any]], x_title: str = "step"
     )
     return Markup(  # noqa: S704 - no text can end the element that it stands in
         f'<h3>{escape(title)}</h3><div class="chart"></div>'
-        f"<script>Plotly.newPlot(document.currentScript.previousElementSibling, "
+        "<script>Plotly.newPlot(document.currentScript.previousElementSibling, "
         f"{figure.replace('<', chr(92) + 'u003c')})</script>"
     )
 

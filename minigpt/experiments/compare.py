@@ -16,6 +16,7 @@ from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
 from minigpt.recipes import load_recipe
 from minigpt.runs import RunFolder, open_folder
+from minigpt.training.budget import share_spent
 from minigpt.training.metrics import Metrics, read_metrics
 
 NAMES = ("run.name", "run.directory", "data.directory", "data.sha256")
@@ -171,7 +172,6 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
     with torch.device("meta"):
         n_parameters = GPT(config.model).n_parameters()
     last: Metrics = metrics[-1] if metrics else {"step": 0, "tokens": 0, "seconds": 0.0}
-    budget = config.training
     return Summary(
         str(folder.path),
         settings,
@@ -184,9 +184,7 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
         evaluations[-1]["validation_loss"] if evaluations else None,
         min((line["validation_loss"] for line in evaluations), default=None),
         evaluations[-1]["bits_per_byte"] if evaluations else None,
-        bool(budget.patience)
-        or last["step"] >= (budget.max_steps or float("inf"))
-        or last["seconds"] >= 60 * (budget.max_minutes or float("inf")),
+        bool(config.training.patience) or share_spent(config.training, last["step"], last["seconds"]) >= 1,
     )
 
 

@@ -15,6 +15,7 @@ from minigpt.model.gpt import GPT
 from minigpt.planning import plan, training_flops
 from minigpt.recipes import load_recipe
 from minigpt.runs import open_folder
+from minigpt.training.budget import tokens_per_step
 from minigpt.training.metrics import read_metrics
 
 Numbers = NDArray[np.float64]
@@ -51,10 +52,12 @@ def extrapolate(paths: Sequence[Path], recipe: Path) -> Prediction:
     if len({round(compute, -3) for compute, _ in points}) < 3:
         raise UserError("command line: --extrapolate needs three runs or more that ended with different compute")
     config, known = load_recipe(recipe), load_recipe(open_folder(paths[0]).config)
+    here, there = flatten(config), flatten(known)
     for key in ("data.source", "tokenizer.kind", "tokenizer.vocab_size"):
-        here, there = flatten(config)[key], flatten(known)[key]
-        if here != there:
-            raise UserError(f"{recipe}: {key} = {here}: the runs have {there}, and a law holds for one text only")
+        if here[key] != there[key]:
+            raise UserError(
+                f"{recipe}: {key} = {here[key]}: the runs have {there[key]}, and a law holds for one text only"
+            )
     shape = config.model.model_copy(update={"vocab_size": known.model.vocab_size})
     config = config.model_copy(update={"model": shape})
     compute = float(_flops_per_token(config) * tokens_of(config))
@@ -109,7 +112,7 @@ def tokens_of(config: Config) -> int:
     training = config.training
     if training.max_minutes or not training.max_steps:
         return plan(config).tokens
-    return training.max_steps * training.batch_size * training.gradient_accumulation_steps * config.model.context_length
+    return training.max_steps * tokens_per_step(config)
 
 
 def _flops_per_token(config: Config) -> int:

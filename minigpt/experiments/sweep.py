@@ -41,6 +41,8 @@ ATTEMPTS = 4
 VOID, ERROR, TOKENS, RUNS, LOSSES = "void", "error", "tokens", "runs", "losses"
 """Attributes of trials; a void one does not count, runs and losses are by seed."""
 
+GO_ON = "the same command goes on with the search"
+"""Said where one is interrupted."""
 FAILURES = (UserError, RuntimeError, MemoryError)
 """What ends a trial and not the study; RuntimeError is torch's, where memory does not suffice among others."""
 
@@ -87,6 +89,7 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         url = self.search.study.storage or f"sqlite:///{self.folder / 'study.db'}"
         for attempt in range(ATTEMPTS):
+            time.sleep(0.5 * attempt)  # another process may be making the database
             try:
                 storage = Storage(
                     url,
@@ -103,7 +106,6 @@ class Sweep:
                 )
             except Exception as error:  # whatever a database driver raises
                 reason = " ".join(str(error).split())[:200]
-            time.sleep(0.5 * attempt)  # another process may be making the database
         shown = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
         raise UserError(f"{self.path}: study.storage = {shown}: {reason}; name a database that can be reached")
 
@@ -173,7 +175,7 @@ class Sweep:
             own = trial.study.trials[trial.number]
             trial.set_user_attr(VOID, True)
             trial.study.enqueue_trial(own.params or own.system_attrs.get("fixed_params", {}), user_attrs=own.user_attrs)
-            raise Interrupted("the same command goes on with the search") from None
+            raise Interrupted(GO_ON) from None
         return mean(losses.values())
 
     def _train(self, trial: "Trial", seed: str, first: bool) -> float:

@@ -87,8 +87,10 @@ def _parse(content: bytes, path: Path) -> list[Metrics]:
     for number, line in enumerate(content.split(b"\n")[:-1], 1):  # what follows the last line end is not a whole line
         try:
             values = json.loads(line, parse_constant=_refuse)
-            metrics.append({**values, "step": values["step"], "tokens": values["tokens"], "seconds": values["seconds"]})
-        except (ValueError, TypeError, KeyError, RecursionError):
+            if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
+                raise ValueError
+            metrics.append(values)
+        except (ValueError, RecursionError):
             raise UserError(
                 f"{path}, line {number}: no object with step, tokens, seconds; restore the file as it was written"
             ) from None

@@ -19,6 +19,7 @@ from minigpt.model.gpt import GPT
 from minigpt.recipes import load_recipe, save_recipe
 from minigpt.runs import RunFolder, open_folder
 from minigpt.tokenizers import Tokenizer, load_tokenizer
+from minigpt.training.budget import tokens_per_step
 from minigpt.training.devices import Compiler, Engine, choose_device, choose_precision
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
@@ -150,7 +151,6 @@ def _check_place(folder: RunFolder, overwrite: bool) -> None:
 def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engine: Engine) -> str:
     """What is about to happen, for people."""
     shape, training = config.model, config.training
-    per_step = training.batch_size * training.gradient_accumulation_steps * shape.context_length
     steps = f"{training.max_steps:,} steps" if training.max_steps else ""
     minutes = f"{training.max_minutes:g} minutes" if training.max_minutes else ""
     length = " or ".join(filter(None, (steps, minutes)))
@@ -162,7 +162,7 @@ def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engi
             f"model    {model.n_parameters():,} parameters: {shape.n_layers} layers, {shape.n_heads} heads, "
             f"width {shape.d_model}, context {shape.context_length}",
             f"machine  {engine.describe()}{', compiled' if config.run.compile else ''}, torch {torch.__version__}",
-            f"length   {length}, {per_step:,} tokens a step",
+            f"length   {length}, {tokens_per_step(config):,} tokens a step",
         )
     )
 

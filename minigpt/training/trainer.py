@@ -20,6 +20,7 @@ from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.runs import Index, RunFolder, kept_steps
 from minigpt.tokenizers import Tokenizer
+from minigpt.training.budget import share_spent, tokens_per_step
 from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, thinned, write_index
 from minigpt.training.devices import Engine, eager
 from minigpt.training.distributed import Processes
@@ -116,7 +117,7 @@ class Trainer:
         factor = own(step) if own else learning_rate_factor(self.config.schedule, step, self.spent())
         self.optimizers.step(factor)
 
-        n_tokens = accumulated * training.batch_size * self.config.model.context_length
+        n_tokens = tokens_per_step(self.config)
         self.progress.step += 1
         self.progress.tokens += n_tokens
         self.agree()
@@ -134,11 +135,8 @@ class Trainer:
         self.bar.step(self.spent(), metrics)
 
     def spent(self) -> float:
-        """Share of the run's budget that is used up: of its steps or its minutes, whichever is further."""
-        limits = self.config.training
-        by_steps = self.progress.step / limits.max_steps if limits.max_steps else 0.0
-        by_clock = self.progress.seconds / (60 * limits.max_minutes) if limits.max_minutes else 0.0
-        return max(by_steps, by_clock)
+        """Share of the run's budget that is used up."""
+        return share_spent(self.config.training, self.progress.step, self.progress.seconds)
 
     def out_of_patience(self) -> bool:
         """Whether the validation loss has not improved for too long."""
