@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from minigpt.config import SamplingConfig
@@ -13,7 +12,6 @@ from minigpt.errors import UserError
 from minigpt.generation.generate import generate
 from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.generation.text import TextStream
-from minigpt.model.gpt import GPT
 from minigpt.runs import load_run
 from minigpt.training.devices import Engine, choose_device, choose_precision
 
@@ -35,8 +33,8 @@ class Sampler:
         self.run = load_run(path, checkpoint, choose_device(device))
         place = self.run.model.token_embedding.weight.device
         wish = "float32" if self.run.config.run.precision == "float32" else "auto"
-        self._engine = Engine(place, choose_precision(wish, place))
-        self._packed: dict[torch.dtype, GPT] = {}
+        engine = Engine(place, choose_precision(wish, place))
+        self._model = pack(self.run.model, weights_for_writing(engine.dtype, place))
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
         except ValidationError as error:
@@ -70,7 +68,7 @@ class Sampler:
         streams = [TextStream(request.stops) for _ in range(request.n_samples)]
         texts = [""] * request.n_samples
         steps = generate(
-            self._model(request.n_samples),
+            self._model,
             prompt,
             self.sampling,
             end_of_text=tokenizer.end_of_text,
@@ -92,13 +90,6 @@ class Sampler:
         for row in range(request.n_samples):
             take(row, b"", final=True)
         return texts
-
-    def _model(self, n_samples: int) -> GPT:
-        """The run's model, packed for so many texts at once."""
-        dtype = weights_for_writing(self._engine.dtype, self._engine.device, n_samples)
-        if dtype not in self._packed:
-            self._packed[dtype] = pack(self.run.model, dtype)
-        return self._packed[dtype]
 
     def print_samples(self, request: Request) -> None:
         """Write every text with its prompt to standard output; a single one as it comes."""

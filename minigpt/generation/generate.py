@@ -49,11 +49,16 @@ def generate(
     finished = torch.zeros(n_samples, dtype=torch.bool)
     cache = Cache(model.config)
     unread = torch.cat(text[-context_length:], 1)
+    if (unread == unread[:1]).all():
+        unread = unread[:1]  # what all texts begin with is read once
     for _ in range(config.max_new_tokens):
         if cache.length + unread.shape[1] > context_length:
             cache.clear()
             unread = torch.cat(text[-max(1, context_length // 2) :], 1)
         logits = model.lm_head(model.hidden(unread.to(device), cache)[:, -1:])[:, 0].float().cpu()
+        if len(logits) < n_samples:
+            logits = logits.repeat(n_samples, 1)
+            cache.spread(n_samples)
         probabilities = next_token_probabilities(logits, seen, config)
         token_ids = draw(probabilities, generator).masked_fill(finished, end_of_text)
         yield GenerationStep(token_ids, logits, probabilities)

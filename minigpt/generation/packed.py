@@ -7,28 +7,23 @@ Hence weights of one or two bytes, and as few operations as will do. Axis letter
 import copy
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minigpt.generation.kernels import HEAD_SIZES, Before, Int8Matrix, attend, load
 from minigpt.model.block import Block
 from minigpt.model.cache import LayerCache
 from minigpt.model.gpt import GPT
 from minigpt.model.norm import EPSILON
 from minigpt.model.position import Rotation
 
-FEW = 4
-"""Texts at once up to which int8 weights are faster than bfloat16 ones, on a CPU."""
-INT8_INPUTS = 16
-"""torch's int8 product reads beyond the end of weights whose number of inputs is no multiple of this."""
 
-
-def weights_for_writing(dtype: torch.dtype, device: torch.device, n_samples: int) -> torch.dtype:
-    """What to pack the weights of a model in that was trained in `dtype`, to write `n_samples` texts at once."""
-    few = device.type == "cpu" and n_samples <= FEW
-    return torch.int8 if dtype == torch.bfloat16 and few else dtype
+def weights_for_writing(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What to pack the weights of a model in that was trained in `dtype`."""
+    return torch.int8 if dtype == torch.bfloat16 and device.type == "cpu" and load() is not None else dtype
 
 
 def pack(model: GPT, dtype: torch.dtype) -> GPT:
@@ -48,47 +43,47 @@ def pack(model: GPT, dtype: torch.dtype) -> GPT:
 class PackedLinear(nn.Module):
     """Linear layers that read the same input as one product: x (B T in) becomes their outputs (B T out) side by side.
 
-    With a `norm` the input is normalised first; the norm's gains and biases become part of the product. int8 weights
-    have one scale for each output, and bfloat16 inputs and outputs.
+    `before` is what happens to the input first; a norm's gains and biases become part of the product. int8 is for the
+    weights, with one scale for each output, and for the inputs, with one for each token.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, norm: nn.Module | None = None) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], dtype: torch.dtype, before: nn.Module | Before) -> None:
         super().__init__()
         weight = torch.cat([layer.weight.detach() for layer in layers])
         biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
         bias = torch.cat(biases) if biases else None
-        self.normalise: Callable[[Tensor], Tensor] = _leave
-        if isinstance(norm, nn.LayerNorm):
-            self.normalise = _centre_and_scale
-            if norm.bias is not None:
-                shift = weight @ norm.bias.detach()
+        if isinstance(before, nn.LayerNorm):
+            if before.bias is not None:
+                shift = weight @ before.bias.detach()
                 bias = shift if bias is None else bias + shift
-            weight = weight * norm.weight.detach()
-        elif isinstance(norm, nn.RMSNorm):
-            self.normalise = _scale
-            weight = weight * norm.weight.detach() * math.sqrt(weight.shape[1])
-        if dtype == torch.int8 and weight.shape[1] % INT8_INPUTS:
-            dtype = torch.bfloat16
-        self.dtype = torch.bfloat16 if dtype == torch.int8 else dtype
-        self.bias = None if bias is None else bias.to(self.dtype)
-        self.scale: Tensor | None = None
-        if dtype == torch.int8:
-            self.scale = (weight.abs().amax(1).clamp(min=1e-9) / 127).bfloat16()
-            weight = (weight / self.scale[:, None].float()).round().clamp(-127, 127)
+            weight, before = weight * before.weight.detach(), Before.LAYER_NORM
+        elif isinstance(before, nn.RMSNorm):
+            weight, before = weight * before.weight.detach(), Before.RMS_NORM
+        assert isinstance(before, Before)
+        self.before, self.dtype = before, dtype
+        self.int8 = Int8Matrix(weight, bias) if dtype == torch.int8 else None
+        if self.int8 is not None:
+            self.n_bytes = self.int8.weights.nbytes
+            return
+        if before == Before.RMS_NORM:
+            weight = weight * math.sqrt(weight.shape[1])
+        self.bias = None if bias is None else bias.to(dtype)
         weight = weight.to(dtype)
         self.n_bytes = weight.nbytes
         # oneDNN's blocked order of weights makes a product with few vectors twice as fast as torch's own kernel.
         self.blocked = _onednn_multiplies(weight)
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 16) if self.blocked else weight
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.normalise(x).to(self.dtype)
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """The product, added to `onto` (which may change) if that is given."""
+        if self.int8 is not None:
+            return self.int8(x, self.before, onto)
+        x = PREPARE[self.before](x).to(self.dtype)
         if self.blocked:
-            return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
-        if self.scale is None:
-            return F.linear(x, self.weight, self.bias)
-        y = torch._weight_int8pack_mm(x.flatten(0, 1), self.weight, self.scale).unflatten(0, x.shape[:2])
-        return y if self.bias is None else y + self.bias
+            y = torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
+        else:
+            y = F.linear(x, self.weight, self.bias)
+        return y if onto is None else onto + y
 
 
 class PackedBlock(nn.Module):
@@ -101,40 +96,43 @@ class PackedBlock(nn.Module):
         self.qkv_proj = PackedLinear(
             [attention.q_proj, attention.k_proj, attention.v_proj], dtype, block.attention_norm
         )
-        self.o_proj = PackedLinear([attention.o_proj], dtype)
-        self.gated = feed_forward.gate_proj is not None
-        self.up_proj = PackedLinear(
-            [*filter(None, [feed_forward.gate_proj]), feed_forward.up_proj], dtype, block.feed_forward_norm
-        )
-        self.down_proj = PackedLinear([feed_forward.down_proj], dtype)
+        self.o_proj = PackedLinear([attention.o_proj], dtype, Before.NOTHING)
+        gate = feed_forward.gate_proj
+        self.up_proj = PackedLinear([*filter(None, [gate]), feed_forward.up_proj], dtype, block.feed_forward_norm)
+        self.down_proj = PackedLinear([feed_forward.down_proj], dtype, Before.GELU if gate is None else Before.SWIGLU)
+        self.compiled = dtype == torch.int8 and self.d_head in HEAD_SIZES
+        self.cache_dtype = torch.bfloat16 if self.compiled else torch.float32
         self.gains: Tensor | None = None  # of queries and keys, (H + G) 1 K
         q_norm, k_norm = attention.q_norm, attention.k_norm
         if isinstance(q_norm, nn.RMSNorm) and isinstance(k_norm, nn.RMSNorm):
             gains = q_norm.weight.repeat(self.n_heads, 1), k_norm.weight.repeat(self.n_kv_heads, 1)
-            self.gains = torch.cat(gains)[:, None].detach() * math.sqrt(self.d_head)
+            self.gains = torch.cat(gains)[:, None].detach()
 
     def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:
-        n_batch, n_new, _ = x.shape
-        heads = self.qkv_proj(x).float().view(n_batch, n_new, -1, self.d_head).transpose(1, 2)  # B (H + G + G) T K
+        heads = self.qkv_proj(x)
+        if self.compiled and cache is not None and cache.length > 0 and x.shape[1] == 1:
+            mixed = attend(heads, self.gains, rotation, cache, self.n_heads)
+        else:
+            mixed = self.attention(heads, rotation, cache)
+        x = self.o_proj(mixed, onto=x)
+        return self.down_proj(self.up_proj(x), onto=x)
+
+    def attention(self, heads: Tensor, rotation: Rotation | None, cache: LayerCache | None) -> Tensor:
+        """What each token gathers (B T (H K)) out of queries, keys and values (B T ((H + G + G) K)), by torch."""
+        n_batch, n_new, _ = heads.shape
+        heads = heads.float().view(n_batch, n_new, -1, self.d_head).transpose(1, 2)  # B (H + G + G) T K
         seekers = heads.narrow(1, 0, self.n_heads + self.n_kv_heads)  # queries and keys
         if self.gains is not None:
-            seekers.div_(_length(seekers)).mul_(self.gains)
+            seekers.div_(_length(seekers)).mul_(self.gains * math.sqrt(self.d_head))
         if rotation is not None:
             rotation.turn(seekers)
         query, key, value = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), 1)
         if cache is not None:
-            key, value = cache.append(key, value)
+            key, value = cache.append(key.to(self.cache_dtype), value.to(self.cache_dtype))
         mixed = F.scaled_dot_product_attention(
-            query, key, value, is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
+            query, key.float(), value.float(), is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
         )
-        x = x + self.o_proj(mixed.transpose(1, 2).reshape(n_batch, n_new, -1))
-        hidden = self.up_proj(x)
-        if self.gated:
-            gate, up = hidden.chunk(2, -1)
-            hidden = F.silu(gate).mul_(up)
-        else:
-            hidden = F.gelu(hidden, approximate="tanh")
-        return x + self.down_proj(hidden)
+        return mixed.transpose(1, 2).reshape(n_batch, n_new, -1)
 
 
 def _onednn_multiplies(weight: Tensor) -> bool:
@@ -145,18 +143,19 @@ def _onednn_multiplies(weight: Tensor) -> bool:
     )
 
 
-def _leave(x: Tensor) -> Tensor:
-    return x
+def _normalise(x: Tensor) -> Tensor:
+    """RMSNorm without gains and without its factor sqrt(size)."""
+    return x / _length(x)
 
 
-def _centre_and_scale(x: Tensor) -> Tensor:
+def _centre_and_normalise(x: Tensor) -> Tensor:
     """LayerNorm without gains and biases."""
     return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
 
 
-def _scale(x: Tensor) -> Tensor:
-    """RMSNorm without gains and without its factor sqrt(size)."""
-    return x / _length(x)
+def _gate(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, -1)
+    return F.silu(gate).mul_(up)
 
 
 def _length(x: Tensor) -> Tensor:
@@ -167,3 +166,13 @@ def _length(x: Tensor) -> Tensor:
 @lru_cache
 def _root(size: int) -> Tensor:
     return torch.tensor(math.sqrt(size * EPSILON))
+
+
+PREPARE: dict[Before, Callable[[Tensor], Tensor]] = {
+    Before.NOTHING: lambda x: x,
+    Before.RMS_NORM: _normalise,
+    Before.LAYER_NORM: _centre_and_normalise,
+    Before.SWIGLU: _gate,
+    Before.GELU: partial(F.gelu, approximate="tanh"),
+}
+"""What `kernels.cpp` does before its products, in torch's operations."""

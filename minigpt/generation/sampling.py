@@ -10,6 +10,9 @@ from minigpt.config import SamplingConfig
 NEARLY_ZERO = 1e-4
 """Temperatures below this are taken for 0: the most probable token has all the probability that float32 can show."""
 
+USUALLY_ENOUGH = 1000
+"""Most probable tokens among which top-p looks first: sorting a large vocabulary takes as long as a large model."""
+
 
 def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfig) -> Tensor:
     """Probabilities (B V, float32) from which the next token is drawn.
@@ -44,12 +47,13 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the smallest set of most probable tokens whose probabilities reach `p` (Holtzman 2019, 'nucleus')."""
-    ordered, order = logits.sort(descending=True)
-    probabilities = ordered.softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities  # what the more probable tokens hold already
-    ruled_out = before >= p
-    ruled_out[:, 0] = False  # rounding never rules out the most probable token
-    return logits.masked_fill(torch.zeros_like(ruled_out).scatter(1, order, ruled_out), -math.inf)
+    probabilities = logits.softmax(-1)
+    ordered, order = probabilities.topk(min(USUALLY_ENOUGH, logits.shape[-1]))
+    if (ordered.sum(-1) < p).any():
+        ordered, order = probabilities.sort(descending=True)
+    kept = ordered.cumsum(-1) - ordered < p  # what the more probable tokens hold already
+    kept[:, 0] = True  # rounding never rules out the most probable token
+    return logits.masked_fill(torch.ones_like(logits, dtype=torch.bool).scatter(1, order, ~kept), -math.inf)
 
 
 def keep_min_p(logits: Tensor, p: float) -> Tensor:

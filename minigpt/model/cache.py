@@ -26,6 +26,14 @@ class LayerCache:
         self.values[:, :, start : self.length] = value
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
+    def spread(self, n_batch: int) -> None:
+        """Give each of `n_batch` texts the keys and values of the only one so far."""
+        assert self.keys is not None
+        assert self.values is not None
+        key, value = self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        self.keys, self.values, self.length = None, None, 0
+        self.append(key.expand(n_batch, -1, -1, -1), value.expand(n_batch, -1, -1, -1))
+
 
 class Cache:
     """One `LayerCache` per layer; takes a whole prompt while it is empty, and then one token at a time."""
@@ -37,6 +45,11 @@ class Cache:
     def length(self) -> int:
         """Positions stored."""
         return self.layers[0].length
+
+    def spread(self, n_batch: int) -> None:
+        """Go on with `n_batch` texts that begin as the only one so far."""
+        for layer in self.layers:
+            layer.spread(n_batch)
 
     def clear(self) -> None:
         """Forget everything and keep the room."""

@@ -9,12 +9,16 @@ from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation import evaluate
+from minigpt.generation import kernels
+from minigpt.generation.kernels import Before
 from minigpt.generation.packed import PackedLinear, pack, weights_for_writing
 from minigpt.model.cache import Cache
 from minigpt.runs import load_run
 
 CPU = torch.device("cpu")
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
+needs_compiled = pytest.mark.skipif(kernels.load() is None, reason="needs AVX-512 VNNI and g++")
+SMALL = [torch.bfloat16, pytest.param(torch.int8, marks=needs_compiled)]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"bias": True},
@@ -46,19 +50,18 @@ def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
-@pytest.mark.parametrize("width", [64, 44, 8, 200])
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("width", [64, 42, 8, 200])
 def test_small_weights_are_the_same_matrix_but_for_rounding(dtype: torch.dtype, bias: bool, width: int) -> None:
-    generator = torch.Generator().manual_seed(0)
     layers = [torch.nn.Linear(width, n, bias=bias) for n in (40, 33)]
-    x = torch.randn(2, 3, width, generator=generator)
+    x = torch.randn(2, 3, width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         exact = torch.cat([layer(x) for layer in layers], -1)
-        rounded = PackedLinear(layers, dtype)(x).float()
-    assert ((rounded - exact).norm() / exact.norm()).item() < 0.01
+        rounded = PackedLinear(layers, dtype, Before.NOTHING)(x).float()
+    assert ((rounded - exact).norm() / exact.norm()).item() < 0.02
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("dtype", SMALL)
 def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(dtype: torch.dtype, run: Path) -> None:
     trained = load_run(run)
     data = trained.config.data
@@ -72,8 +75,15 @@ def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
     assert rounded == pytest.approx(exact, rel=0.005)
 
 
-def test_one_text_is_written_with_int8_weights_and_many_with_bfloat16_ones() -> None:
-    assert weights_for_writing(torch.bfloat16, CPU, 1) == torch.int8
-    assert weights_for_writing(torch.bfloat16, CPU, 16) == torch.bfloat16
-    assert weights_for_writing(torch.float32, CPU, 1) == torch.float32
-    assert weights_for_writing(torch.bfloat16, torch.device("cuda"), 1) == torch.bfloat16
+def test_a_cpu_writes_with_int8_where_it_trained_in_bfloat16_and_has_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    able = torch.int8 if kernels.load() else torch.bfloat16
+    assert weights_for_writing(torch.bfloat16, CPU) == able
+    assert weights_for_writing(torch.float32, CPU) == torch.float32
+    assert weights_for_writing(torch.bfloat16, torch.device("cuda")) == torch.bfloat16
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    kernels.load.cache_clear()
+    assert weights_for_writing(torch.bfloat16, CPU) == torch.bfloat16
+    kernels.load.cache_clear()

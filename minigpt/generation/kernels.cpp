@@ -1,0 +1,213 @@
+// Writing spends its time in two loops: products of a few vectors with large matrices, and attention of one new token.
+// Both work on each text by itself, so a text's numbers are the same whatever is written beside it.
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };  // as in kernels.py
+
+constexpr float EPSILON = 1e-5f;          // as in minigpt/model/norm.py
+constexpr int64_t LANES = 16;             // 32-bit numbers in a register
+constexpr int64_t OUTPUTS = LANES;          // of a tile: as many 32-bit sums as a register holds
+constexpr int64_t INPUTS = 4;             // that one instruction multiplies and adds up, for each of the outputs
+constexpr int64_t VECTORS = 8;            // that share one reading of a tile
+constexpr int64_t AHEAD = 2048;           // bytes that are asked for before they are needed
+
+// e^x to 7 digits, as plain arithmetic that the compiler turns into vector instructions: 2^whole times 2^rest.
+static inline float exponential(float x) {
+    x = std::min(std::max(x * 1.44269504f, -126.0f), 126.0f);
+    const float whole = std::nearbyint(x), rest = (x - whole) * 0.693147181f;
+    const float series =
+        1 + rest * (1 + rest * (1 / 2.f + rest * (1 / 6.f + rest * (1 / 24.f + rest * (1 / 120.f + rest / 720.f)))));
+    const int32_t bits = (int32_t(whole) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return series * power;
+}
+
+static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
+
+// A vector as integers from -127 to 127: it is `scale` times them.
+struct Vector {
+    float scale;
+    int32_t sum;
+};
+
+static Vector quantise(Before before, const float* x, int64_t n, float* changed, int8_t* integers) {
+    float mean = 0, squares = 0, largest = 1e-30f;
+    if (before == LAYER_NORM) {
+#pragma omp simd reduction(+ : mean)
+        for (int64_t i = 0; i < n; i++) mean += x[i];
+        mean /= n;
+    }
+    for (int64_t i = 0; i < n; i++) changed[i] = x[i] - mean;
+    if (before == SWIGLU)
+        for (int64_t i = 0; i < n; i++) changed[i] = x[i] * sigmoid(x[i]) * x[n + i];
+    if (before == GELU)
+        for (int64_t i = 0; i < n; i++)  // tanh(y) = 2 sigmoid(2 y) - 1
+            changed[i] = x[i] * sigmoid(1.59576912f * (x[i] + 0.044715f * x[i] * x[i] * x[i]));
+#pragma omp simd reduction(max : largest) reduction(+ : squares)
+    for (int64_t i = 0; i < n; i++) {
+        largest = std::max(largest, std::fabs(changed[i]));
+        squares += changed[i] * changed[i];
+    }
+    const float to_integers = 127 / largest;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t integer = int32_t(std::nearbyint(changed[i] * to_integers));
+        integers[i] = int8_t(integer);
+        sum += integer;
+    }
+    const bool normed = before == RMS_NORM || before == LAYER_NORM;
+    return {largest / 127 * (normed ? 1 / std::sqrt(squares / n + EPSILON) : 1), sum};
+}
+
+// N vectors times one tile of weights, which are 128 too large: the instruction wants one side without a sign.
+template <int64_t N>
+static void multiply_tile(const uint8_t* tile, const float* scales, const float* bias, const int8_t* integers,
+                          const Vector* vectors, int64_t n_in, float* y, int64_t n_out, __mmask16 used, bool add) {
+    __m512i sums[N] = {};
+    for (int64_t i = 0; i < n_in; i += INPUTS) {
+        const __m512i weights = _mm512_loadu_si512(tile + i * OUTPUTS);
+        _mm_prefetch(reinterpret_cast<const char*>(tile + (i + n_in) * OUTPUTS), _MM_HINT_T1);
+        for (int64_t v = 0; v < N; v++) {
+            int32_t four;
+            std::memcpy(&four, integers + v * n_in + i, INPUTS);
+            sums[v] = _mm512_dpbusd_epi32(sums[v], weights, _mm512_set1_epi32(four));
+        }
+    }
+    for (int64_t v = 0; v < N; v++) {
+        const __m512i exact = _mm512_sub_epi32(sums[v], _mm512_set1_epi32(128 * vectors[v].sum));
+        const __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scales), _mm512_set1_ps(vectors[v].scale));
+        __m512 product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), factor, _mm512_loadu_ps(bias));
+        if (add) product = _mm512_add_ps(product, _mm512_maskz_loadu_ps(used, y + v * n_out));
+        _mm512_mask_storeu_ps(y + v * n_out, used, product);
+    }
+}
+
+// y (n, n_out) = or += what `before` makes of x (n, width), times weights (tiles of outputs, n_in / 4, 16, 4), plus bias.
+// Weights, scales and bias are filled up with zeros to whole tiles.
+extern "C" void multiply(const uint8_t* weights, const float* scales, const float* bias, const float* x, float* y,
+                         int64_t before, int64_t n, int64_t width, int64_t n_in, int64_t n_out, int64_t add) {
+    const int64_t n_used = before == SWIGLU ? width / 2 : width;
+    std::vector<int8_t> integers(n * n_in);
+    std::vector<Vector> vectors(n);
+#pragma omp parallel if (n * n_in * n_out > 4096)
+    {
+        std::vector<float> changed(n_used);
+#pragma omp for
+        for (int64_t v = 0; v < n; v++)
+            vectors[v] = quantise(Before(before), x + v * width, n_used, changed.data(), &integers[v * n_in]);
+#pragma omp for
+        for (int64_t out = 0; out < n_out; out += OUTPUTS) {
+            const __mmask16 used = (1u << std::min(OUTPUTS, n_out - out)) - 1;
+            int64_t v = 0;
+            const auto next = [&](auto multiply_vectors, int64_t n_vectors) {
+                for (; v + n_vectors <= n; v += n_vectors)
+                    multiply_vectors(weights + out * n_in, scales + out, bias + out, &integers[v * n_in], &vectors[v],
+                                     n_in, y + v * n_out + out, n_out, used, add != 0);
+            };
+            next(multiply_tile<VECTORS>, VECTORS);
+            next(multiply_tile<4>, 4);
+            next(multiply_tile<2>, 2);
+            next(multiply_tile<1>, 1);
+        }
+    }
+}
+
+// Sixteen bfloat16 numbers: the upper halves of float32 ones.
+static inline __m512 read(const uint16_t* numbers) {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+static inline void prefetch(const void* address) { _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0); }
+
+static inline uint16_t to_bfloat16(float number) {
+    uint32_t bits;
+    std::memcpy(&bits, &number, 4);
+    return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
+static void turn(float* head, const float* gains, const float* cosine, const float* sine, int64_t size) {
+    if (gains) {
+        float squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t i = 0; i < size; i++) squares += head[i] * head[i];
+        const float factor = 1 / std::sqrt(squares / size + EPSILON);
+        for (int64_t i = 0; i < size; i++) head[i] *= factor * gains[i];
+    }
+    if (cosine)
+        for (int64_t i = 0, half = size / 2; i < half; i++) {
+            const float first = head[i], second = head[i + half];
+            head[i] = first * cosine[i] + second * sine[i];
+            head[i + half] = second * cosine[i + half] + first * sine[i + half];
+        }
+}
+
+// One new token of one text looks around with the heads of one group, whose size is N registers.
+template <int64_t N>
+static void attend_group(float* query, int64_t n_queries, const uint16_t* keys, const uint16_t* values,
+                         int64_t next_group, float* weights, int64_t n_places, float* mixed) {
+    for (int64_t h = 0; h < n_queries; h++, query += N * LANES, mixed += N * LANES) {
+        float largest = -INFINITY, total = 0;
+        for (int64_t s = 0; s < n_places; s++) {
+            __m512 products = _mm512_setzero_ps();
+            for (int64_t r = 0; r < N * LANES; r += LANES) {
+                prefetch(values + s * N * LANES + r);
+                products = _mm512_fmadd_ps(_mm512_loadu_ps(query + r), read(keys + s * N * LANES + r), products);
+            }
+            weights[s] = _mm512_reduce_add_ps(products) / std::sqrt(float(N * LANES));
+            largest = std::max(largest, weights[s]);
+        }
+#pragma omp simd reduction(+ : total)
+        for (int64_t s = 0; s < n_places; s++) total += weights[s] = exponential(weights[s] - largest);
+        __m512 sums[N] = {};
+        for (int64_t s = 0; s < n_places; s++)
+            for (int64_t r = 0; r < N; r++) {
+                prefetch(keys + next_group + (s * N + r) * LANES);
+                const __m512 value = read(values + (s * N + r) * LANES);
+                sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(weights[s]), value, sums[r]);
+            }
+        for (int64_t r = 0; r < N; r++)
+            _mm512_storeu_ps(mixed + r * LANES, _mm512_mul_ps(sums[r], _mm512_set1_ps(1 / total)));
+    }
+}
+
+// Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
+// key and value join the others (texts, n_kv_heads, capacity, size) at `place`. mixed: (texts, n_heads, size).
+// The size of a head is a multiple of 16, up to 128.
+extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint16_t* keys,
+                       uint16_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+                       int64_t size, int64_t capacity, int64_t place) {
+    constexpr decltype(&attend_group<1>) of_size[] = {attend_group<1>, attend_group<2>, attend_group<3>,
+                                                      attend_group<4>, attend_group<5>, attend_group<6>,
+                                                      attend_group<7>, attend_group<8>};
+    const int64_t n_queries = n_heads / n_kv_heads;  // that share a key
+#pragma omp parallel
+    {
+        std::vector<float> weights(place + 1);
+#pragma omp for collapse(2)
+        for (int64_t text = 0; text < n_texts; text++)
+            for (int64_t g = 0; g < n_kv_heads; g++) {
+                float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * size;
+                float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * size;
+                const float* const value = key + n_kv_heads * size;
+                const int64_t group = (text * n_kv_heads + g) * capacity * size;
+                for (int64_t h = 0; h < n_queries; h++) turn(queries + h * size, gains, cosine, sine, size);
+                turn(key, gains ? gains + n_heads * size : nullptr, cosine, sine, size);
+                for (int64_t i = 0; i < size; i++) {
+                    keys[group + place * size + i] = to_bfloat16(key[i]);
+                    values[group + place * size + i] = to_bfloat16(value[i]);
+                }
+                of_size[size / LANES - 1](queries, n_queries, keys + group, values + group, capacity * size,
+                                          weights.data(), place + 1, mixed + (text * n_heads + g * n_queries) * size);
+            }
+    }
+}
