@@ -48,6 +48,22 @@ def test_several_prompts_are_continued_each_as_if_alone(model: GPT) -> None:
     assert together == alone
 
 
+def test_what_all_texts_begin_with_is_read_once(model: GPT) -> None:
+    read: list[int] = []
+    handle = model.token_embedding.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].numel()))
+    config = SamplingConfig(max_new_tokens=14, temperature=0.8)
+    together = list(generate(model, [3, 7, 1], config, end_of_text=END, seed=0, n_samples=4))
+    handle.remove()
+    assert read[:3] == [3, 4, 4]
+    assert together[0].logits.shape == (4, 50)
+    for row in range(4):
+        text = [3, 7, 1]
+        for step in together[:13]:
+            with torch.no_grad():
+                torch.testing.assert_close(step.logits[row], model(torch.tensor([text]))[0, -1], rtol=1e-4, atol=1e-4)
+            text.append(int(step.token_ids[row]))
+
+
 def test_a_text_longer_than_the_context_goes_on_from_its_last_half(model: GPT) -> None:
     text = list(range(1, 15))
     for token in tokens(model, text, max_new_tokens=8):
@@ -134,3 +150,13 @@ def test_a_stop_text_ends_the_text_before_it_however_it_is_cut(size: int) -> Non
     parts = [stream.feed(text[i : i + size]) for i in range(0, len(text), size)]
     assert "".join(parts) + stream.feed(b"", final=True) == "one END two "
     assert stream.stopped
+
+
+@pytest.mark.parametrize("spread", [0.1, 8.0])  # the most probable thousand do not reach p, or do
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.999])
+def test_top_p_keeps_the_smallest_set_in_a_large_vocabulary(p: float, spread: float) -> None:
+    logits = spread * torch.randn(2, 3000, generator=torch.Generator().manual_seed(0))
+    for row, kept in zip(logits, keep_top_p(logits, p), strict=True):
+        probabilities, order = row.double().softmax(-1).sort(descending=True)
+        n_kept = int((probabilities.cumsum(-1) < p).sum()) + 1
+        assert set(kept.isfinite().nonzero()[:, 0].tolist()) == set(order[:n_kept].tolist())

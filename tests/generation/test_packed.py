@@ -41,6 +41,19 @@ def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, 
         assert torch.equal(model(TOKENS), random_model(**options)(TOKENS)), "packing must leave the model as it is"
 
 
+@needs_compiled
+@pytest.mark.parametrize(
+    "options", [*OPTIONS, {"d_head": 32, "n_kv_heads": 2}, {"d_head": 16, "norm": "layernorm"}], ids=str
+)
+def test_a_model_in_int8_gives_nearly_the_same_logits_token_by_token(options: dict[str, Any]) -> None:
+    model = random_model(**options)
+    packed, cache = pack(model, torch.int8), Cache(model.config)
+    with torch.no_grad():
+        parts = [packed(TOKENS[:, :5], cache), *(packed(TOKENS[:, i : i + 1], cache) for i in range(5, 16))]
+        exact = model(TOKENS)
+    assert ((torch.cat(parts, 1) - exact).norm() / exact.norm()).item() < 0.05
+
+
 def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
     model = random_model(dropout=0.1).train()
     packed = pack(model, torch.float32)
