@@ -11,12 +11,11 @@
 
 enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };  // as in kernels.py
 
-constexpr float EPSILON = 1e-5f;          // as in minigpt/model/norm.py
-constexpr int64_t LANES = 16;             // 32-bit numbers in a register
-constexpr int64_t OUTPUTS = LANES;          // of a tile: as many 32-bit sums as a register holds
-constexpr int64_t INPUTS = 4;             // that one instruction multiplies and adds up, for each of the outputs
-constexpr int64_t VECTORS = 8;            // that share one reading of a tile
-constexpr int64_t AHEAD = 2048;           // bytes that are asked for before they are needed
+constexpr float EPSILON = 1e-5f;    // as in minigpt/model/norm.py
+constexpr int64_t LANES = 16;       // 32-bit numbers in a register
+constexpr int64_t OUTPUTS = LANES;  // of a tile of weights: a register holds their sums
+constexpr int64_t INPUTS = 4;       // that one instruction multiplies and adds up, for each of the outputs
+constexpr int64_t VECTORS = 8;      // that share one reading of a tile
 
 // e^x to 7 digits, as plain arithmetic that the compiler turns into vector instructions: 2^whole times 2^rest.
 static inline float exponential(float x) {
@@ -74,7 +73,7 @@ static void multiply_tile(const uint8_t* tile, const float* scales, const float*
     __m512i sums[N] = {};
     for (int64_t i = 0; i < n_in; i += INPUTS) {
         const __m512i weights = _mm512_loadu_si512(tile + i * OUTPUTS);
-        _mm_prefetch(reinterpret_cast<const char*>(tile + (i + n_in) * OUTPUTS), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(tile + (i + n_in) * OUTPUTS), _MM_HINT_T1);  // the next tile's
         for (int64_t v = 0; v < N; v++) {
             int32_t four;
             std::memcpy(&four, integers + v * n_in + i, INPUTS);

@@ -29,7 +29,7 @@ def weights_for_writing(dtype: torch.dtype, device: torch.device) -> torch.dtype
 def pack(model: GPT, dtype: torch.dtype) -> GPT:
     """The same model for inference: its matrices are packed copies in `dtype`, the rest is shared.
 
-    Vectors between the matrices stay float32: on CPUs, attention over a cache is several times slower in bfloat16.
+    Vectors between the matrices stay float32: on CPUs, torch's attention over a cache is slower by far in bfloat16.
     """
     packed = copy.copy(model)
     packed._modules = dict(model._modules)
