@@ -38,18 +38,20 @@ struct Vector {
 };
 
 static Vector quantise(Before before, const float* x, int64_t n, float* changed, int8_t* integers) {
-    float mean = 0, squares = 0, largest = 1e-30f;
-    if (before == LAYER_NORM) {
-#pragma omp simd reduction(+ : mean)
-        for (int64_t i = 0; i < n; i++) mean += x[i];
-        mean /= n;
-    }
-    for (int64_t i = 0; i < n; i++) changed[i] = x[i] - mean;
-    if (before == SWIGLU)
+    float mean = 0, squares = 0, largest = 1e-30f, scale = 1;
+    if (before == SWIGLU) {
         for (int64_t i = 0; i < n; i++) changed[i] = x[i] * sigmoid(x[i]) * x[n + i];
-    if (before == GELU)
+    } else if (before == GELU) {
         for (int64_t i = 0; i < n; i++)  // tanh(y) = 2 sigmoid(2 y) - 1
             changed[i] = x[i] * sigmoid(1.59576912f * (x[i] + 0.044715f * x[i] * x[i] * x[i]));
+    } else {
+        if (before == LAYER_NORM) {
+#pragma omp simd reduction(+ : mean)
+            for (int64_t i = 0; i < n; i++) mean += x[i];
+            mean /= n;
+        }
+        for (int64_t i = 0; i < n; i++) changed[i] = x[i] - mean;
+    }
 #pragma omp simd reduction(max : largest) reduction(+ : squares)
     for (int64_t i = 0; i < n; i++) {
         largest = std::max(largest, std::fabs(changed[i]));
@@ -62,8 +64,9 @@ static Vector quantise(Before before, const float* x, int64_t n, float* changed,
         integers[i] = int8_t(integer);
         sum += integer;
     }
-    const bool normed = before == RMS_NORM || before == LAYER_NORM;
-    return {largest / 127 * (normed ? 1 / std::sqrt(squares / n + EPSILON) : 1), sum};
+    if (before == RMS_NORM) scale = 1 / std::sqrt(squares + n * EPSILON);  // the weights have the factor sqrt(n)
+    if (before == LAYER_NORM) scale = 1 / std::sqrt(squares / n + EPSILON);
+    return {scale * largest / 127, sum};
 }
 
 // N vectors times one tile of weights, which are 128 too large: the instruction wants one side without a sign.
@@ -139,7 +142,7 @@ static void turn(float* head, const float* gains, const float* cosine, const flo
         float squares = 0;
 #pragma omp simd reduction(+ : squares)
         for (int64_t i = 0; i < size; i++) squares += head[i] * head[i];
-        const float factor = 1 / std::sqrt(squares / size + EPSILON);
+        const float factor = 1 / std::sqrt(squares + size * EPSILON);  // the gains have the factor sqrt(size)
         for (int64_t i = 0; i < size; i++) head[i] *= factor * gains[i];
     }
     if (cosine)

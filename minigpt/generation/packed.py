@@ -58,15 +58,13 @@ class PackedLinear(nn.Module):
                 bias = shift if bias is None else bias + shift
             weight, before = weight * before.weight.detach(), Before.LAYER_NORM
         elif isinstance(before, nn.RMSNorm):
-            weight, before = weight * before.weight.detach(), Before.RMS_NORM
+            weight, before = weight * before.weight.detach() * math.sqrt(weight.shape[1]), Before.RMS_NORM
         assert isinstance(before, Before)
         self.before, self.dtype = before, dtype
         self.int8 = Int8Matrix(weight, bias) if dtype == torch.int8 else None
         if self.int8 is not None:
             self.n_bytes = self.int8.weights.nbytes
             return
-        if before == Before.RMS_NORM:
-            weight = weight * math.sqrt(weight.shape[1])
         self.bias = None if bias is None else bias.to(dtype)
         weight = weight.to(dtype)
         self.n_bytes = weight.nbytes
@@ -106,7 +104,7 @@ class PackedBlock(nn.Module):
         q_norm, k_norm = attention.q_norm, attention.k_norm
         if isinstance(q_norm, nn.RMSNorm) and isinstance(k_norm, nn.RMSNorm):
             gains = q_norm.weight.repeat(self.n_heads, 1), k_norm.weight.repeat(self.n_kv_heads, 1)
-            self.gains = torch.cat(gains)[:, None].detach()
+            self.gains = torch.cat(gains)[:, None].detach() * math.sqrt(self.d_head)
 
     def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:
         heads = self.qkv_proj(x)
@@ -123,7 +121,7 @@ class PackedBlock(nn.Module):
         heads = heads.float().view(n_batch, n_new, -1, self.d_head).transpose(1, 2)  # B (H + G + G) T K
         seekers = heads.narrow(1, 0, self.n_heads + self.n_kv_heads)  # queries and keys
         if self.gains is not None:
-            seekers.div_(_length(seekers)).mul_(self.gains * math.sqrt(self.d_head))
+            seekers.div_(_length(seekers)).mul_(self.gains)
         if rotation is not None:
             rotation.turn(seekers)
         query, key, value = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), 1)
