@@ -88,8 +88,8 @@ class Int8Matrix:
 def attend(heads: Tensor, gains: Tensor | None, rotation: Rotation | None, cache: LayerCache, n_heads: int) -> Tensor:
     """Attention of one new token per text to all so far: heads (B, (H + 2 G) K) are its queries, keys and values.
 
-    `gains` ((H + G) K) are those of the norms of queries and keys, times sqrt(K). The token joins the cache, which holds
-    bfloat16. Gives B (H K).
+    `gains` ((H + G) K) are those of the norms of queries and keys, times sqrt(K). The token joins the cache, which
+    holds bfloat16. Gives B (H K).
     """
     loops, keys, values = load(), cache.keys, cache.values
     assert loops is not None
