@@ -12,10 +12,10 @@
 enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };  // as in kernels.py
 
 constexpr float EPSILON = 1e-5f;    // as in minigpt/model/norm.py
-constexpr int64_t LANES = 16;       // 32-bit numbers in a register
-constexpr int64_t OUTPUTS = LANES;  // of a tile of weights: a register holds their sums
-constexpr int64_t INPUTS = 4;       // that one instruction multiplies and adds up, for each of the outputs
-constexpr int64_t VECTORS = 8;      // that share one reading of a tile
+constexpr int64_t LANES = 16;           // 32-bit numbers in a register
+constexpr int64_t OUTPUTS = 2 * LANES;  // of a tile of weights: two registers hold their sums
+constexpr int64_t INPUTS = 4;           // that one instruction multiplies and adds up, for each of 16 outputs
+constexpr int64_t VECTORS = 8;          // that share one reading of a tile
 
 // e^x to 7 digits, as plain arithmetic that the compiler turns into vector instructions: 2^whole times 2^rest.
 static inline float exponential(float x) {
@@ -69,30 +69,44 @@ static Vector quantise(Before before, const float* x, int64_t n, float* changed,
     return {scale * largest / 127, sum};
 }
 
+// Adds four products to each of 16 sums; the intrinsic would make g++ 12 copy every sum twice in the loop below.
+static inline void add_products(__m512i& sums, __m512i weights, __m512i inputs) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
+}
+
 // N vectors times one tile of weights, which are 128 too large: the instruction wants one side without a sign.
 template <int64_t N>
 static void multiply_tile(const uint8_t* tile, const float* scales, const float* bias, const int8_t* integers,
-                          const Vector* vectors, int64_t n_in, float* y, int64_t n_out, __mmask16 used, bool add) {
-    __m512i sums[N] = {};
+                          const Vector* vectors, int64_t n_in, float* y, int64_t n_out, uint32_t used, bool add) {
+    __m512i sums[N][2] = {};
     for (int64_t i = 0; i < n_in; i += INPUTS) {
-        const __m512i weights = _mm512_loadu_si512(tile + i * OUTPUTS);
-        _mm_prefetch(reinterpret_cast<const char*>(tile + (i + n_in) * OUTPUTS), _MM_HINT_T1);  // the next tile's
+        const uint8_t* const weights = tile + i * OUTPUTS;
+        const __m512i first = _mm512_loadu_si512(weights), second = _mm512_loadu_si512(weights + 64);
+        for (int64_t line = 0; line < 128; line += 64)  // of the next tile
+            _mm_prefetch(reinterpret_cast<const char*>(weights + n_in * OUTPUTS + line), _MM_HINT_T1);
+#pragma GCC unroll 8
         for (int64_t v = 0; v < N; v++) {
             int32_t four;
             std::memcpy(&four, integers + v * n_in + i, INPUTS);
-            sums[v] = _mm512_dpbusd_epi32(sums[v], weights, _mm512_set1_epi32(four));
+            add_products(sums[v][0], first, _mm512_set1_epi32(four));
+            add_products(sums[v][1], second, _mm512_set1_epi32(four));
         }
     }
-    for (int64_t v = 0; v < N; v++) {
-        const __m512i exact = _mm512_sub_epi32(sums[v], _mm512_set1_epi32(128 * vectors[v].sum));
-        const __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scales), _mm512_set1_ps(vectors[v].scale));
-        __m512 product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), factor, _mm512_loadu_ps(bias));
-        if (add) product = _mm512_add_ps(product, _mm512_maskz_loadu_ps(used, y + v * n_out));
-        _mm512_mask_storeu_ps(y + v * n_out, used, product);
-    }
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < N; v++)
+#pragma GCC unroll 2
+        for (int64_t half = 0; half < 2; half++) {
+            const int64_t at = half * LANES;
+            const __mmask16 kept = used >> at;
+            const __m512i exact = _mm512_sub_epi32(sums[v][half], _mm512_set1_epi32(128 * vectors[v].sum));
+            const __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scales + at), _mm512_set1_ps(vectors[v].scale));
+            __m512 product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), factor, _mm512_loadu_ps(bias + at));
+            if (add) product = _mm512_add_ps(product, _mm512_maskz_loadu_ps(kept, y + v * n_out + at));
+            _mm512_mask_storeu_ps(y + v * n_out + at, kept, product);
+        }
 }
 
-// y (n, n_out) = or += what `before` makes of x (n, width), times weights (tiles of outputs, n_in / 4, 16, 4), plus bias.
+// y (n, n_out) = or += what `before` makes of x (n, width), times weights (tiles of outputs, n_in / 4, 32, 4), plus bias.
 // Weights, scales and bias are filled up with zeros to whole tiles.
 extern "C" void multiply(const uint8_t* weights, const float* scales, const float* bias, const float* x, float* y,
                          int64_t before, int64_t n, int64_t width, int64_t n_in, int64_t n_out, int64_t add) {
@@ -107,7 +121,7 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
             vectors[v] = quantise(Before(before), x + v * width, n_used, changed.data(), &integers[v * n_in]);
 #pragma omp for
         for (int64_t out = 0; out < n_out; out += OUTPUTS) {
-            const __mmask16 used = (1u << std::min(OUTPUTS, n_out - out)) - 1;
+            const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
             int64_t v = 0;
             const auto next = [&](auto multiply_vectors, int64_t n_vectors) {
                 for (; v + n_vectors <= n; v += n_vectors)

@@ -24,8 +24,8 @@ INSTRUCTIONS = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnn
 COMPILER = ("g++", "-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 HEAD_SIZES = range(16, 129, 16)
 """Of the heads that `attend` takes."""
-TILE = (16, 4)
-"""Outputs and inputs of the weights that one instruction takes."""
+TILE = (32, 4)
+"""Outputs and inputs of the weights that two instructions take."""
 
 
 class Before(IntEnum):
