@@ -136,18 +136,29 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
     }
 }
 
-// Sixteen bfloat16 numbers: the upper halves of float32 ones.
-static inline __m512 read(const uint16_t* numbers) {
-    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+// Keys and values in the cache: integers from -127 to 127, and behind them the float32 that they are multiples of.
+constexpr int64_t SCALE = sizeof(float);
+constexpr int64_t LARGEST_HEAD = 128;
+
+static void store(const float* head, int64_t size, int8_t* row) {
+    float same[LARGEST_HEAD];
+    const float scale = quantise(NOTHING, head, size, same, row).scale;
+    std::memcpy(row + size, &scale, SCALE);
 }
 
-static inline void prefetch(const void* address) { _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0); }
+static inline float scale_of(const int8_t* row, int64_t size) {
+    float scale;
+    std::memcpy(&scale, row + size, SCALE);
+    return scale;
+}
 
-static inline uint16_t to_bfloat16(float number) {
-    uint32_t bits;
-    std::memcpy(&bits, &number, 4);
-    return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+static inline __m512 read(const int8_t* integers) {
+    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(integers));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen));
+}
+
+static inline void prefetch(const int8_t* row, int64_t n_bytes) {
+    for (int64_t i = 0; i < n_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T0);
 }
 
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
@@ -169,38 +180,39 @@ static void turn(float* head, const float* gains, const float* cosine, const flo
 
 // One new token of one text looks around with the heads of one group, whose size is N registers.
 template <int64_t N>
-static void attend_group(float* query, int64_t n_queries, const uint16_t* keys, const uint16_t* values,
+static void attend_group(const float* query, int64_t n_queries, const int8_t* keys, const int8_t* values,
                          int64_t next_group, float* weights, int64_t n_places, float* mixed) {
-    for (int64_t h = 0; h < n_queries; h++, query += N * LANES, mixed += N * LANES) {
+    constexpr int64_t SIZE = N * LANES, ROW = SIZE + SCALE;
+    for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
         float largest = -INFINITY, total = 0;
         for (int64_t s = 0; s < n_places; s++) {
+            const int8_t* const key = keys + s * ROW;
+            prefetch(values + s * ROW, ROW);
             __m512 products = _mm512_setzero_ps();
-            for (int64_t r = 0; r < N * LANES; r += LANES) {
-                prefetch(values + s * N * LANES + r);
-                products = _mm512_fmadd_ps(_mm512_loadu_ps(query + r), read(keys + s * N * LANES + r), products);
-            }
-            weights[s] = _mm512_reduce_add_ps(products) / std::sqrt(float(N * LANES));
+            for (int64_t i = 0; i < SIZE; i += LANES)
+                products = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), read(key + i), products);
+            weights[s] = _mm512_reduce_add_ps(products) * scale_of(key, SIZE) / std::sqrt(float(SIZE));
             largest = std::max(largest, weights[s]);
         }
 #pragma omp simd reduction(+ : total)
         for (int64_t s = 0; s < n_places; s++) total += weights[s] = exponential(weights[s] - largest);
         __m512 sums[N] = {};
-        for (int64_t s = 0; s < n_places; s++)
-            for (int64_t r = 0; r < N; r++) {
-                prefetch(keys + next_group + (s * N + r) * LANES);
-                const __m512 value = read(values + (s * N + r) * LANES);
-                sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(weights[s]), value, sums[r]);
-            }
+        for (int64_t s = 0; s < n_places; s++) {
+            const int8_t* const value = values + s * ROW;
+            prefetch(keys + next_group + s * ROW, ROW);
+            const __m512 weight = _mm512_set1_ps(weights[s] * scale_of(value, SIZE));
+            for (int64_t r = 0; r < N; r++) sums[r] = _mm512_fmadd_ps(weight, read(value + r * LANES), sums[r]);
+        }
         for (int64_t r = 0; r < N; r++)
             _mm512_storeu_ps(mixed + r * LANES, _mm512_mul_ps(sums[r], _mm512_set1_ps(1 / total)));
     }
 }
 
 // Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
-// key and value join the others (texts, n_kv_heads, capacity, size) at `place`. mixed: (texts, n_heads, size).
+// key and value join the others (texts, n_kv_heads, capacity, size + 4 bytes) at `place`. mixed: (texts, n_heads, size).
 // The size of a head is a multiple of 16, up to 128.
-extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint16_t* keys,
-                       uint16_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, int8_t* keys,
+                       int8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
                        int64_t size, int64_t capacity, int64_t place) {
     constexpr decltype(&attend_group<1>) of_size[] = {attend_group<1>, attend_group<2>, attend_group<3>,
                                                       attend_group<4>, attend_group<5>, attend_group<6>,
@@ -214,15 +226,12 @@ extern "C" void attend(float* heads, const float* gains, const float* cosine, co
             for (int64_t g = 0; g < n_kv_heads; g++) {
                 float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * size;
                 float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * size;
-                const float* const value = key + n_kv_heads * size;
-                const int64_t group = (text * n_kv_heads + g) * capacity * size;
+                const int64_t row = size + SCALE, group = (text * n_kv_heads + g) * capacity * row;
                 for (int64_t h = 0; h < n_queries; h++) turn(queries + h * size, gains, cosine, sine, size);
                 turn(key, gains ? gains + n_heads * size : nullptr, cosine, sine, size);
-                for (int64_t i = 0; i < size; i++) {
-                    keys[group + place * size + i] = to_bfloat16(key[i]);
-                    values[group + place * size + i] = to_bfloat16(value[i]);
-                }
-                of_size[size / LANES - 1](queries, n_queries, keys + group, values + group, capacity * size,
+                store(key, size, keys + group + place * row);
+                store(key + n_kv_heads * size, size, values + group + place * row);
+                of_size[size / LANES - 1](queries, n_queries, keys + group, values + group, capacity * row,
                                           weights.data(), place + 1, mixed + (text * n_heads + g * n_queries) * size);
             }
     }

@@ -85,17 +85,27 @@ class Int8Matrix:
         return y
 
 
+def quantise(heads: Tensor) -> Tensor:
+    """Keys or values (... K) as `attend` keeps them: K integers of one byte and the float32 that they are multiples of.
+
+    Gives ... (K + 4), int8.
+    """
+    scales = (heads.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
+    return torch.cat([(heads / scales).round().to(torch.int8), scales.view(torch.int8)], -1)
+
+
 def attend(heads: Tensor, gains: Tensor | None, rotation: Rotation | None, cache: LayerCache, n_heads: int) -> Tensor:
     """Attention of one new token per text to all so far: heads (B, (H + 2 G) K) are its queries, keys and values.
 
     `gains` ((H + G) K) are those of the norms of queries and keys, times sqrt(K). The token joins the cache, which
-    holds bfloat16. Gives B (H K).
+    holds what `quantise` gives. Gives B (H K).
     """
     loops, keys, values = load(), cache.keys, cache.values
     assert loops is not None
     assert keys is not None
     assert values is not None
-    n_texts, n_kv_heads, capacity, d_head = keys.shape
+    n_texts, n_kv_heads, capacity, _ = keys.shape
+    d_head = heads.shape[-1] // (n_heads + 2 * n_kv_heads)
     mixed = heads.new_empty(n_texts, 1, n_heads * d_head)
     loops.attend(
         heads.data_ptr(), gains.data_ptr() if gains is not None else None,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.generation.kernels import HEAD_SIZES, Before, Int8Matrix, attend, load
+from minigpt.generation.kernels import HEAD_SIZES, Before, Int8Matrix, attend, load, quantise
 from minigpt.model.block import Block
 from minigpt.model.cache import LayerCache
 from minigpt.model.gpt import GPT
@@ -99,7 +99,6 @@ class PackedBlock(nn.Module):
         self.up_proj = PackedLinear([*filter(None, [gate]), feed_forward.up_proj], dtype, block.feed_forward_norm)
         self.down_proj = PackedLinear([feed_forward.down_proj], dtype, Before.GELU if gate is None else Before.SWIGLU)
         self.compiled = dtype == torch.int8 and self.d_head in HEAD_SIZES
-        self.cache_dtype = torch.bfloat16 if self.compiled else torch.float32
         self.gains: Tensor | None = None  # of queries and keys, (H + G) 1 K
         q_norm, k_norm = attention.q_norm, attention.k_norm
         if isinstance(q_norm, nn.RMSNorm) and isinstance(k_norm, nn.RMSNorm):
@@ -125,10 +124,12 @@ class PackedBlock(nn.Module):
         if rotation is not None:
             rotation.turn(seekers)
         query, key, value = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), 1)
-        if cache is not None:
-            key, value = cache.append(key.to(self.cache_dtype), value.to(self.cache_dtype))
+        if cache is not None and self.compiled:
+            cache.append(quantise(key), quantise(value))  # of a whole prompt: there is nothing before it
+        elif cache is not None:
+            key, value = cache.append(key, value)
         mixed = F.scaled_dot_product_attention(
-            query, key.float(), value.float(), is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
+            query, key, value, is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
         )
         return mixed.transpose(1, 2).reshape(n_batch, n_new, -1)
 
