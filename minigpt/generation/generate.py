@@ -47,7 +47,7 @@ def generate(
     text = list(prompts.split(1, 1))  # columns (B 1), to which the new ones come
     seen = torch.zeros(n_samples, model.config.vocab_size or 0, dtype=torch.bool).scatter_(1, prompts, value=True)
     finished = torch.zeros(n_samples, dtype=torch.bool)
-    cache = Cache(model.config)
+    cache = Cache(model.config, prompts.shape[1] + config.max_new_tokens)
     unread = torch.cat(text[-context_length:], 1)
     if (unread == unread[:1]).all():
         unread = unread[:1]  # what all texts begin with is read once

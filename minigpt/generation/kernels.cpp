@@ -138,12 +138,12 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
 
 // Keys and values in the cache: integers from -127 to 127, and behind them the float32 that they are multiples of.
 constexpr int64_t SCALE = sizeof(float);
-constexpr int64_t LARGEST_HEAD = 128;
 
-static void store(const float* head, int64_t size, int8_t* row) {
-    float same[LARGEST_HEAD];
-    const float scale = quantise(NOTHING, head, size, same, row).scale;
-    std::memcpy(row + size, &scale, SCALE);
+template <int64_t SIZE>
+static void store(const float* head, int8_t* row) {
+    float same[SIZE];
+    const float scale = quantise(NOTHING, head, SIZE, same, row).scale;
+    std::memcpy(row + SIZE, &scale, SCALE);
 }
 
 static inline float scale_of(const int8_t* row, int64_t size) {
@@ -162,27 +162,28 @@ static inline void prefetch(const int8_t* row, int64_t n_bytes) {
 }
 
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
-static void turn(float* head, const float* gains, const float* cosine, const float* sine, int64_t size) {
+template <int64_t SIZE>
+static void turn(float* head, const float* gains, const float* cosine, const float* sine) {
     if (gains) {
         float squares = 0;
 #pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < size; i++) squares += head[i] * head[i];
-        const float factor = 1 / std::sqrt(squares + size * EPSILON);  // the gains have the factor sqrt(size)
-        for (int64_t i = 0; i < size; i++) head[i] *= factor * gains[i];
+        for (int64_t i = 0; i < SIZE; i++) squares += head[i] * head[i];
+        const float factor = 1 / std::sqrt(squares + SIZE * EPSILON);  // the gains have the factor sqrt(SIZE)
+        for (int64_t i = 0; i < SIZE; i++) head[i] *= factor * gains[i];
     }
     if (cosine)
-        for (int64_t i = 0, half = size / 2; i < half; i++) {
+        for (int64_t i = 0, half = SIZE / 2; i < half; i++) {
             const float first = head[i], second = head[i + half];
             head[i] = first * cosine[i] + second * sine[i];
             head[i + half] = second * cosine[i + half] + first * sine[i + half];
         }
 }
 
-// One new token of one text looks around with the heads of one group, whose size is N registers.
-template <int64_t N>
+// One new token of one text looks around with the heads of one group.
+template <int64_t SIZE>
 static void attend_group(const float* query, int64_t n_queries, const int8_t* keys, const int8_t* values,
                          int64_t next_group, float* weights, int64_t n_places, float* mixed) {
-    constexpr int64_t SIZE = N * LANES, ROW = SIZE + SCALE;
+    constexpr int64_t N = SIZE / LANES, ROW = SIZE + SCALE;
     for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
         float largest = -INFINITY, total = 0;
         for (int64_t s = 0; s < n_places; s++) {
@@ -208,15 +209,11 @@ static void attend_group(const float* query, int64_t n_queries, const int8_t* ke
     }
 }
 
-// Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
-// key and value join the others (texts, n_kv_heads, capacity, size + 4 bytes) at `place`. mixed: (texts, n_heads, size).
-// The size of a head is a multiple of 16, up to 128.
-extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, int8_t* keys,
-                       int8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
-                       int64_t size, int64_t capacity, int64_t place) {
-    constexpr decltype(&attend_group<1>) of_size[] = {attend_group<1>, attend_group<2>, attend_group<3>,
-                                                      attend_group<4>, attend_group<5>, attend_group<6>,
-                                                      attend_group<7>, attend_group<8>};
+template <int64_t SIZE>
+static void attend_texts(float* heads, const float* gains, const float* cosine, const float* sine, int8_t* keys,
+                         int8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+                         int64_t capacity, int64_t place) {
+    constexpr int64_t ROW = SIZE + SCALE;
     const int64_t n_queries = n_heads / n_kv_heads;  // that share a key
 #pragma omp parallel
     {
@@ -224,15 +221,28 @@ extern "C" void attend(float* heads, const float* gains, const float* cosine, co
 #pragma omp for collapse(2)
         for (int64_t text = 0; text < n_texts; text++)
             for (int64_t g = 0; g < n_kv_heads; g++) {
-                float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * size;
-                float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * size;
-                const int64_t row = size + SCALE, group = (text * n_kv_heads + g) * capacity * row;
-                for (int64_t h = 0; h < n_queries; h++) turn(queries + h * size, gains, cosine, sine, size);
-                turn(key, gains ? gains + n_heads * size : nullptr, cosine, sine, size);
-                store(key, size, keys + group + place * row);
-                store(key + n_kv_heads * size, size, values + group + place * row);
-                of_size[size / LANES - 1](queries, n_queries, keys + group, values + group, capacity * row,
-                                          weights.data(), place + 1, mixed + (text * n_heads + g * n_queries) * size);
+                float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * SIZE;
+                float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * SIZE;
+                const int64_t group = (text * n_kv_heads + g) * capacity * ROW;
+                for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, gains, cosine, sine);
+                turn<SIZE>(key, gains ? gains + n_heads * SIZE : nullptr, cosine, sine);
+                store<SIZE>(key, keys + group + place * ROW);
+                store<SIZE>(key + n_kv_heads * SIZE, values + group + place * ROW);
+                attend_group<SIZE>(queries, n_queries, keys + group, values + group, capacity * ROW, weights.data(),
+                                   place + 1, mixed + (text * n_heads + g * n_queries) * SIZE);
             }
     }
+}
+
+// Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
+// key and value join the others (texts, n_kv_heads, capacity, size + 4 bytes) at `place`. mixed: (texts, n_heads, size).
+// The size of a head is a multiple of 16, up to 128.
+extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, int8_t* keys,
+                       int8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+                       int64_t size, int64_t capacity, int64_t place) {
+    constexpr decltype(&attend_texts<16>) of_size[] = {attend_texts<16>, attend_texts<32>, attend_texts<48>,
+                                                       attend_texts<64>, attend_texts<80>, attend_texts<96>,
+                                                       attend_texts<112>, attend_texts<128>};
+    of_size[size / 16 - 1](heads, gains, cosine, sine, keys, values, mixed, n_texts, n_heads, n_kv_heads, capacity,
+                           place);
 }

@@ -7,7 +7,7 @@ from minigpt.config import ModelConfig
 
 
 class LayerCache:
-    """Keys and values of one layer, in room set aside for a whole context."""
+    """Keys and values of one layer, in room set aside for `capacity` tokens."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -36,10 +36,14 @@ class LayerCache:
 
 
 class Cache:
-    """One `LayerCache` per layer; takes a whole prompt while it is empty, and then one token at a time."""
+    """One `LayerCache` per layer; takes a whole prompt while it is empty, and then one token at a time.
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.layers = [LayerCache(config.context_length) for _ in range(config.n_layers)]
+    It has room for `n_tokens`, or for a whole context where that is less.
+    """
+
+    def __init__(self, config: ModelConfig, n_tokens: int | None = None) -> None:
+        capacity = min(n_tokens or config.context_length, config.context_length)
+        self.layers = [LayerCache(capacity) for _ in range(config.n_layers)]
 
     @property
     def length(self) -> int:
