@@ -66,8 +66,9 @@ class Int8Matrix:
         self.n_outputs = len(weight)
         weight = F.pad(weight, (0, -weight.shape[1] % TILE[1], 0, -len(weight) % TILE[0]))
         self.n_inputs = weight.shape[1]
-        self.scales = (weight.abs().amax(1) / 127).clamp(min=1e-30)
-        tiles = (weight / self.scales[:, None]).round().view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
+        integers, scales = _to_integers(weight)
+        self.scales = scales[:, 0]
+        tiles = integers.view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
         self.weights = (tiles.transpose(1, 2) + 128).to(torch.uint8).contiguous()
         self.bias = torch.zeros_like(self.scales)
         if bias is not None:
@@ -90,8 +91,14 @@ def quantise(heads: Tensor) -> Tensor:
 
     Gives ... (K + 4), int8.
     """
-    scales = (heads.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
-    return torch.cat([(heads / scales).round().to(torch.int8), scales.view(torch.int8)], -1)
+    integers, scales = _to_integers(heads)
+    return torch.cat([integers.to(torch.int8), scales.view(torch.int8)], -1)
+
+
+def _to_integers(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers from -127 to 127 (... n), still as floats, and what the vectors are multiples of (... 1)."""
+    scales = (vectors.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
+    return (vectors / scales).round(), scales
 
 
 def attend(heads: Tensor, gains: Tensor | None, rotation: Rotation | None, cache: LayerCache, n_heads: int) -> Tensor:
