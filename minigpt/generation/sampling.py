@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt.config import SamplingConfig
@@ -12,6 +13,9 @@ NEARLY_ZERO = 1e-4
 
 USUALLY_ENOUGH = 1000
 """Most probable tokens among which top-p looks first: sorting a large vocabulary takes as long as a large model."""
+
+RUN = 1024
+"""Neighbours that `draw` takes together in a larger vocabulary: adding up 50,257 numbers one by one takes its time."""
 
 
 def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfig) -> Tensor:
@@ -63,7 +67,17 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """One token (B) for each row of probabilities (on the CPU): where a random share of the whole row is reached."""
-    reached = probabilities.double().cumsum(-1)
-    share = torch.rand(len(reached), 1, generator=generator, dtype=torch.float64) * reached[:, -1:]
-    return torch.searchsorted(reached, share, right=True)[:, 0].clamp(max=reached.shape[1] - 1)
+    """One token (B) for each row of probabilities (on the CPU); of many tokens, first a run of neighbours, then one of it."""
+    n_texts, n_tokens = probabilities.shape
+    if n_tokens <= RUN:
+        return _draw(probabilities, generator)
+    runs = F.pad(probabilities, (0, -n_tokens % RUN)).view(n_texts, -1, RUN)
+    run = _draw(runs.sum(-1), generator)
+    return run * RUN + _draw(runs[torch.arange(n_texts), run], generator)
+
+
+def _draw(shares: Tensor, generator: torch.Generator) -> Tensor:
+    """Where (B) a random part of the whole row of shares is reached."""
+    reached = shares.double().cumsum(-1)
+    part = torch.rand(len(reached), 1, generator=generator, dtype=torch.float64) * reached[:, -1:]
+    return torch.searchsorted(reached, part, right=True)[:, 0].clamp(max=reached.shape[1] - 1)

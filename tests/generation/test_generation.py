@@ -134,6 +134,15 @@ def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
     torch.testing.assert_close(counts / 20_000, probabilities[0], atol=0.015, rtol=0)
 
 
+def test_tokens_of_a_large_vocabulary_too() -> None:
+    probabilities = torch.zeros(2000, 50_257)
+    chosen, shares = [0, 1023, 1024, 30_000, 50_256], torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25])
+    probabilities[:, chosen] = shares
+    counts = draw(probabilities, torch.Generator().manual_seed(0)).bincount(minlength=50_257)
+    assert counts.nonzero()[:, 0].tolist() == chosen
+    torch.testing.assert_close(counts[chosen] / 2000, shares, atol=0.04, rtol=0)
+
+
 def test_half_a_character_is_held_back_until_it_is_whole() -> None:
     stream = TextStream()
     assert [stream.feed(bytes([byte])) for byte in "aé€😀".encode()] == ["a", "", "é", "", "", "€", "", "", "", "😀"]
