@@ -67,7 +67,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
 
 
 def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """One token (B) for each row of probabilities (on the CPU); of many tokens, first a run of neighbours, then one of it."""
+    """One token (B) for each row of probabilities (on the CPU): of many, first a run of neighbours, then one of it."""
     n_texts, n_tokens = probabilities.shape
     if n_tokens <= RUN:
         return _draw(probabilities, generator)
