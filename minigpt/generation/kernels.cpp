@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -37,8 +38,22 @@ struct Vector {
     int32_t sum;
 };
 
+static inline Vector to_integers(const float* x, int64_t n, int8_t* integers) {
+    float largest = 1e-30f;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < n; i++) largest = std::max(largest, std::fabs(x[i]));
+    const float steps = 127 / largest;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t integer = int32_t(std::nearbyint(x[i] * steps));
+        integers[i] = int8_t(integer);
+        sum += integer;
+    }
+    return {largest / 127, sum};
+}
+
 static Vector quantise(Before before, const float* x, int64_t n, float* changed, int8_t* integers) {
-    float mean = 0, squares = 0, largest = 1e-30f, scale = 1;
+    float mean = 0, squares = 0;
     if (before == SWIGLU) {
         for (int64_t i = 0; i < n; i++) changed[i] = x[i] * sigmoid(x[i]) * x[n + i];
     } else if (before == GELU) {
@@ -50,28 +65,27 @@ static Vector quantise(Before before, const float* x, int64_t n, float* changed,
             for (int64_t i = 0; i < n; i++) mean += x[i];
             mean /= n;
         }
-        for (int64_t i = 0; i < n; i++) changed[i] = x[i] - mean;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t i = 0; i < n; i++) {
+            changed[i] = x[i] - mean;
+            squares += changed[i] * changed[i];
+        }
     }
-#pragma omp simd reduction(max : largest) reduction(+ : squares)
-    for (int64_t i = 0; i < n; i++) {
-        largest = std::max(largest, std::fabs(changed[i]));
-        squares += changed[i] * changed[i];
-    }
-    const float to_integers = 127 / largest;
-    int32_t sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const int32_t integer = int32_t(std::nearbyint(changed[i] * to_integers));
-        integers[i] = int8_t(integer);
-        sum += integer;
-    }
-    if (before == RMS_NORM) scale = 1 / std::sqrt(squares + n * EPSILON);  // the weights have the factor sqrt(n)
-    if (before == LAYER_NORM) scale = 1 / std::sqrt(squares / n + EPSILON);
-    return {scale * largest / 127, sum};
+    Vector vector = to_integers(changed, n, integers);
+    if (before == RMS_NORM) vector.scale /= std::sqrt(squares + n * EPSILON);  // the weights have the factor sqrt(n)
+    if (before == LAYER_NORM) vector.scale /= std::sqrt(squares / n + EPSILON);
+    return vector;
 }
 
 // Adds four products to each of 16 sums; the intrinsic would make g++ 12 copy every sum twice in the loop below.
 static inline void add_products(__m512i& sums, __m512i weights, __m512i inputs) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
+}
+
+static inline __m512i four_of(const void* bytes) {
+    int32_t four;
+    std::memcpy(&four, bytes, INPUTS);
+    return _mm512_set1_epi32(four);
 }
 
 // N vectors times one tile of weights, which are 128 too large: the instruction wants one side without a sign.
@@ -86,10 +100,9 @@ static void multiply_tile(const uint8_t* tile, const float* scales, const float*
             _mm_prefetch(reinterpret_cast<const char*>(weights + n_in * OUTPUTS + line), _MM_HINT_T1);
 #pragma GCC unroll 8
         for (int64_t v = 0; v < N; v++) {
-            int32_t four;
-            std::memcpy(&four, integers + v * n_in + i, INPUTS);
-            add_products(sums[v][0], first, _mm512_set1_epi32(four));
-            add_products(sums[v][1], second, _mm512_set1_epi32(four));
+            const __m512i four = four_of(integers + v * n_in + i);
+            add_products(sums[v][0], first, four);
+            add_products(sums[v][1], second, four);
         }
     }
 #pragma GCC unroll 8
@@ -136,30 +149,29 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
     }
 }
 
-// Keys and values in the cache: integers from -127 to 127, and behind them the float32 that they are multiples of.
-constexpr int64_t SCALE = sizeof(float);
+// Keys or values of one head in the cache, rounded to integers that lie as the products want them: keys in tiles of
+// 16 places x 4 numbers, 128 too large; values in tiles of 16 numbers x 4 places.
+struct Kept {
+    uint8_t* numbers;
+    float* scales;  // one for each place, behind the numbers
+
+    Kept(uint8_t* all, int64_t head, int64_t capacity, int64_t size)
+        : numbers(all + head * capacity * (size + sizeof(float))),
+          scales(reinterpret_cast<float*>(numbers + capacity * size)) {}
+};
 
 template <int64_t SIZE>
-static void store(const float* head, int8_t* row) {
-    float same[SIZE];
-    const float scale = quantise(NOTHING, head, SIZE, same, row).scale;
-    std::memcpy(row + SIZE, &scale, SCALE);
+static void keep(const float* key, const float* value, Kept keys, Kept values, int64_t place) {
+    int8_t integers[SIZE];
+    keys.scales[place] = to_integers(key, SIZE, integers).scale;
+    uint8_t* const column = keys.numbers + place / LANES * LANES * SIZE + place % LANES * INPUTS;
+    for (int64_t i = 0; i < SIZE; i++) column[i / INPUTS * INPUTS * LANES + i % INPUTS] = uint8_t(integers[i] + 128);
+    values.scales[place] = to_integers(value, SIZE, integers).scale;
+    uint8_t* const row = values.numbers + place / INPUTS * INPUTS * SIZE + place % INPUTS;
+    for (int64_t i = 0; i < SIZE; i++) row[i * INPUTS] = uint8_t(integers[i]);
 }
 
-static inline float scale_of(const int8_t* row, int64_t size) {
-    float scale;
-    std::memcpy(&scale, row + size, SCALE);
-    return scale;
-}
-
-static inline __m512 read(const int8_t* integers) {
-    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(integers));
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen));
-}
-
-static inline void prefetch(const int8_t* row, int64_t n_bytes) {
-    for (int64_t i = 0; i < n_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(row + i), _MM_HINT_T0);
-}
+static inline void prefetch(const uint8_t* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
 
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
 template <int64_t SIZE>
@@ -179,70 +191,121 @@ static void turn(float* head, const float* gains, const float* cosine, const flo
         }
 }
 
-// One new token of one text looks around with the heads of one group.
+// What the heads of one group share while one new token of one text looks around.
+struct Weights {
+    std::vector<float> exact;
+    std::vector<uint8_t> high, low;  // the same as integers of two bytes
+
+    explicit Weights(int64_t n_places) : exact(n_places + LANES), high(n_places + LANES), low(n_places + LANES) {}
+};
+
 template <int64_t SIZE>
-static void attend_group(const float* query, int64_t n_queries, const int8_t* keys, const int8_t* values,
-                         int64_t next_group, float* weights, int64_t n_places, float* mixed) {
-    constexpr int64_t N = SIZE / LANES, ROW = SIZE + SCALE;
+static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept values, const uint8_t* next_keys,
+                         Weights& weights, int64_t n_places, float* mixed) {
+    constexpr int64_t N = SIZE / LANES;
+    float* const exact = weights.exact.data();
+    uint8_t *const high = weights.high.data(), *const low = weights.low.data();
     for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
-        float largest = -INFINITY, total = 0;
-        for (int64_t s = 0; s < n_places; s++) {
-            const int8_t* const key = keys + s * ROW;
-            prefetch(values + s * ROW, ROW);
-            __m512 products = _mm512_setzero_ps();
-            for (int64_t i = 0; i < SIZE; i += LANES)
-                products = _mm512_fmadd_ps(_mm512_loadu_ps(query + i), read(key + i), products);
-            weights[s] = _mm512_reduce_add_ps(products) * scale_of(key, SIZE) / std::sqrt(float(SIZE));
-            largest = std::max(largest, weights[s]);
+        int8_t integers[SIZE];
+        const Vector rounded = to_integers(query, SIZE, integers);
+        const __m512 factor = _mm512_set1_ps(rounded.scale / std::sqrt(float(SIZE)));
+        for (int64_t s = 0; s < n_places; s += LANES) {
+            __m512i sums = _mm512_set1_epi32(-128 * rounded.sum);
+            for (int64_t i = 0; i < SIZE; i += INPUTS) {
+                prefetch(values.numbers + s * SIZE + i * LANES);
+                add_products(sums, _mm512_loadu_si512(keys.numbers + s * SIZE + i * LANES), four_of(integers + i));
+            }
+            const __m512 scales = _mm512_mul_ps(_mm512_loadu_ps(keys.scales + s), factor);
+            _mm512_storeu_ps(exact + s, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales));
         }
-#pragma omp simd reduction(+ : total)
-        for (int64_t s = 0; s < n_places; s++) total += weights[s] = exponential(weights[s] - largest);
-        __m512 sums[N] = {};
+        float largest = -INFINITY, total = 0, heaviest = 0;
+#pragma omp simd reduction(max : largest)
+        for (int64_t s = 0; s < n_places; s++) largest = std::max(largest, exact[s]);
+#pragma omp simd reduction(+ : total) reduction(max : heaviest)
         for (int64_t s = 0; s < n_places; s++) {
-            const int8_t* const value = values + s * ROW;
-            prefetch(keys + next_group + s * ROW, ROW);
-            const __m512 weight = _mm512_set1_ps(weights[s] * scale_of(value, SIZE));
-            for (int64_t r = 0; r < N; r++) sums[r] = _mm512_fmadd_ps(weight, read(value + r * LANES), sums[r]);
+            const float weight = exponential(exact[s] - largest);
+            total += weight;
+            exact[s] = weight * values.scales[s];
+            heaviest = std::max(heaviest, exact[s]);
         }
-        for (int64_t r = 0; r < N; r++)
-            _mm512_storeu_ps(mixed + r * LANES, _mm512_mul_ps(sums[r], _mm512_set1_ps(1 / total)));
+        for (int64_t s = 0; s < n_places; s++) {
+            const int32_t integer = int32_t(std::nearbyint(exact[s] * (65535 / heaviest)));
+            high[s] = uint8_t(integer >> 8);
+            low[s] = uint8_t(integer);
+        }
+        for (int64_t s = n_places; s % INPUTS; s++) high[s] = low[s] = 0;
+        __m512i highs[N] = {}, lows[N] = {};
+        for (int64_t s = 0; s < n_places; s += INPUTS) {
+            const __m512i four_high = four_of(high + s), four_low = four_of(low + s);
+            for (int64_t r = 0; r < N; r++) {
+                prefetch(next_keys + s * SIZE + r * 64);
+                const __m512i tile = _mm512_loadu_si512(values.numbers + s * SIZE + r * 64);
+                add_products(highs[r], four_high, tile);
+                add_products(lows[r], four_low, tile);
+            }
+        }
+        const __m512 scale = _mm512_set1_ps(heaviest / 65535 / total);
+        for (int64_t r = 0; r < N; r++) {
+            const __m512 low_sums = _mm512_cvtepi32_ps(lows[r]);
+            const __m512 sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(highs[r]), _mm512_set1_ps(256), low_sums);
+            _mm512_storeu_ps(mixed + r * LANES, _mm512_mul_ps(sums, scale));
+        }
     }
 }
 
 template <int64_t SIZE>
-static void attend_texts(float* heads, const float* gains, const float* cosine, const float* sine, int8_t* keys,
-                         int8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+static void attend_texts(float* heads, const float* gains, const float* cosine, const float* sine, uint8_t* keys,
+                         uint8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
                          int64_t capacity, int64_t place) {
-    constexpr int64_t ROW = SIZE + SCALE;
     const int64_t n_queries = n_heads / n_kv_heads;  // that share a key
 #pragma omp parallel
     {
-        std::vector<float> weights(place + 1);
+        Weights weights(place + 1);
 #pragma omp for collapse(2)
         for (int64_t text = 0; text < n_texts; text++)
             for (int64_t g = 0; g < n_kv_heads; g++) {
                 float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * SIZE;
                 float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * SIZE;
-                const int64_t group = (text * n_kv_heads + g) * capacity * ROW;
+                const int64_t group = text * n_kv_heads + g;
+                const Kept its_keys(keys, group, capacity, SIZE), its_values(values, group, capacity, SIZE);
                 for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, gains, cosine, sine);
                 turn<SIZE>(key, gains ? gains + n_heads * SIZE : nullptr, cosine, sine);
-                store<SIZE>(key, keys + group + place * ROW);
-                store<SIZE>(key + n_kv_heads * SIZE, values + group + place * ROW);
-                attend_group<SIZE>(queries, n_queries, keys + group, values + group, capacity * ROW, weights.data(),
-                                   place + 1, mixed + (text * n_heads + g * n_queries) * SIZE);
+                keep<SIZE>(key, key + n_kv_heads * SIZE, its_keys, its_values, place);
+                attend_group<SIZE>(queries, n_queries, its_keys, its_values,
+                                   Kept(keys, group + 1, capacity, SIZE).numbers, weights, place + 1,
+                                   mixed + (text * n_heads + g * n_queries) * SIZE);
             }
     }
 }
 
+template <int64_t SIZE>
+static void keep_prompts(const float* keys, const float* values, uint8_t* kept_keys, uint8_t* kept_values,
+                         int64_t n_heads, int64_t n_places, int64_t capacity) {
+#pragma omp parallel for
+    for (int64_t head = 0; head < n_heads; head++)
+        for (int64_t s = 0; s < n_places; s++) {
+            const int64_t at = (head * n_places + s) * SIZE;
+            keep<SIZE>(keys + at, values + at, Kept(kept_keys, head, capacity, SIZE),
+                       Kept(kept_values, head, capacity, SIZE), s);
+        }
+}
+
+// FUNCTION for heads whose size is a multiple of 16, up to 128.
+#define OF_SIZE(FUNCTION, size)                                                                                   \
+    (std::array{FUNCTION<16>, FUNCTION<32>, FUNCTION<48>, FUNCTION<64>, FUNCTION<80>, FUNCTION<96>, FUNCTION<112>, \
+                FUNCTION<128>}[size / 16 - 1])
+
+// keys and values (n_heads, n_places, size) become the first in the cache (n_heads, capacity * (size + 4) bytes).
+extern "C" void keep(const float* keys, const float* values, uint8_t* kept_keys, uint8_t* kept_values,
+                     int64_t n_heads, int64_t size, int64_t n_places, int64_t capacity) {
+    OF_SIZE(keep_prompts, size)(keys, values, kept_keys, kept_values, n_heads, n_places, capacity);
+}
+
 // Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
-// key and value join the others (texts, n_kv_heads, capacity, size + 4 bytes) at `place`. mixed: (texts, n_heads, size).
-// The size of a head is a multiple of 16, up to 128.
-extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, int8_t* keys,
-                       int8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+// key and value join the others (texts * n_kv_heads, capacity * (size + 4) bytes) at `place`. mixed: (texts, n_heads, size).
+extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint8_t* keys,
+                       uint8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
                        int64_t size, int64_t capacity, int64_t place) {
-    constexpr decltype(&attend_texts<16>) of_size[] = {attend_texts<16>, attend_texts<32>, attend_texts<48>,
-                                                       attend_texts<64>, attend_texts<80>, attend_texts<96>,
-                                                       attend_texts<112>, attend_texts<128>};
-    of_size[size / 16 - 1](heads, gains, cosine, sine, keys, values, mixed, n_texts, n_heads, n_kv_heads, capacity,
-                           place);
+    OF_SIZE(attend_texts, size)(heads, gains, cosine, sine, keys, values, mixed, n_texts, n_heads, n_kv_heads,
+                                capacity, place);
 }

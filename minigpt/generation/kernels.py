@@ -26,6 +26,8 @@ HEAD_SIZES = range(16, 129, 16)
 """Of the heads that `attend` takes."""
 TILE = (32, 4)
 """Outputs and inputs of the weights that two instructions take."""
+PLACES = 16
+"""Tokens whose keys one instruction takes: the room in a cache is a multiple of it."""
 
 
 class Before(IntEnum):
@@ -52,8 +54,9 @@ def load() -> ctypes.CDLL | None:
     except (OSError, RuntimeError, subprocess.CalledProcessError):  # no compiler, no place to write, no home, ...
         return None
     loops.multiply.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 6
+    loops.keep.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4
     loops.attend.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 6
-    loops.multiply.restype = loops.attend.restype = None
+    loops.multiply.restype = loops.keep.restype = loops.attend.restype = None
     return loops
 
 
@@ -66,9 +69,9 @@ class Int8Matrix:
         self.n_outputs = len(weight)
         weight = F.pad(weight, (0, -weight.shape[1] % TILE[1], 0, -len(weight) % TILE[0]))
         self.n_inputs = weight.shape[1]
-        integers, scales = _to_integers(weight)
-        self.scales = scales[:, 0]
-        tiles = integers.view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
+        steps = (weight.abs().amax(1) / 127).clamp(min=1e-30)
+        self.scales = steps
+        tiles = (weight / steps[:, None]).round().view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
         self.weights = (tiles.transpose(1, 2) + 128).to(torch.uint8).contiguous()
         self.bias = torch.zeros_like(self.scales)
         if bias is not None:
@@ -86,26 +89,28 @@ class Int8Matrix:
         return y
 
 
-def quantise(heads: Tensor) -> Tensor:
-    """Keys or values (... K) as `attend` keeps them: K integers of one byte and the float32 that they are multiples of.
-
-    Gives ... (K + 4), int8.
-    """
-    integers, scales = _to_integers(heads)
-    return torch.cat([integers.to(torch.int8), scales.view(torch.int8)], -1)
-
-
-def _to_integers(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers from -127 to 127 (... n), still as floats, and what the vectors are multiples of (... 1)."""
-    scales = (vectors.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-30)
-    return (vectors / scales).round(), scales
+def keep(key: Tensor, value: Tensor, cache: LayerCache) -> None:
+    """Put keys and values of prompts (B G T K) into an empty cache, as integers of one byte that `attend` reads."""
+    loops = load()
+    assert loops is not None
+    n_texts, n_kv_heads, n_places, d_head = key.shape
+    capacity = -(-cache.capacity // PLACES) * PLACES
+    if cache.keys is None or cache.values is None:
+        shape = n_texts, n_kv_heads, capacity, d_head + 4
+        cache.keys, cache.values = torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
+    key, value = key.contiguous(), value.contiguous()
+    loops.keep(
+        key.data_ptr(), value.data_ptr(), cache.keys.data_ptr(), cache.values.data_ptr(),
+        n_texts * n_kv_heads, d_head, n_places, capacity,
+    )  # fmt: skip
+    cache.length = n_places
 
 
 def attend(heads: Tensor, gains: Tensor | None, rotation: Rotation | None, cache: LayerCache, n_heads: int) -> Tensor:
     """Attention of one new token per text to all so far: heads (B, (H + 2 G) K) are its queries, keys and values.
 
     `gains` ((H + G) K) are those of the norms of queries and keys, times sqrt(K). The token joins the cache, which
-    holds what `quantise` gives. Gives B (H K).
+    `keep` has begun. Gives B (H K).
     """
     loops, keys, values = load(), cache.keys, cache.values
     assert loops is not None

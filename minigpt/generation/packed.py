@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.generation.kernels import HEAD_SIZES, Before, Int8Matrix, attend, load, quantise
+from minigpt.generation.kernels import HEAD_SIZES, Before, Int8Matrix, attend, keep, load
 from minigpt.model.block import Block
 from minigpt.model.cache import LayerCache
 from minigpt.model.gpt import GPT
@@ -125,7 +125,7 @@ class PackedBlock(nn.Module):
             rotation.turn(seekers)
         query, key, value = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), 1)
         if cache is not None and self.compiled:
-            cache.append(quantise(key), quantise(value))  # of a whole prompt: there is nothing before it
+            keep(key, value, cache)  # of a whole prompt: there is nothing before it
         elif cache is not None:
             key, value = cache.append(key, value)
         mixed = F.scaled_dot_product_attention(

@@ -30,9 +30,7 @@ class LayerCache:
         """Give each of `n_batch` texts the keys and values of the only one so far."""
         assert self.keys is not None
         assert self.values is not None
-        key, value = self.keys[:, :, : self.length], self.values[:, :, : self.length]
-        self.keys, self.values, self.length = None, None, 0
-        self.append(key.expand(n_batch, -1, -1, -1), value.expand(n_batch, -1, -1, -1))
+        self.keys, self.values = (kept.repeat(n_batch, 1, 1, 1) for kept in (self.keys, self.values))
 
 
 class Cache:
