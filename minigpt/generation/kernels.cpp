@@ -18,6 +18,9 @@ constexpr int64_t OUTPUTS = 2 * LANES;  // of a tile of weights: two registers h
 constexpr int64_t INPUTS = 4;           // that one instruction multiplies and adds up, for each of 16 outputs
 constexpr int64_t VECTORS = 8;          // that share one reading of a tile
 
+// Unlike std::max, which takes addresses, a step that the compiler turns into vector instructions.
+static inline float larger(float a, float b) { return a > b ? a : b; }
+
 // e^x to 7 digits, as plain arithmetic that the compiler turns into vector instructions: 2^whole times 2^rest.
 static inline float exponential(float x) {
     x = std::min(std::max(x * 1.44269504f, -126.0f), 126.0f);
@@ -41,7 +44,7 @@ struct Vector {
 static inline Vector to_integers(const float* x, int64_t n, int8_t* integers) {
     float largest = 1e-30f;
 #pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < n; i++) largest = std::max(largest, std::fabs(x[i]));
+    for (int64_t i = 0; i < n; i++) largest = larger(largest, std::fabs(x[i]));
     const float steps = 127 / largest;
     int32_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -152,26 +155,33 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
 // Keys or values of one head in the cache, rounded to integers that lie as the products want them: keys in tiles of
 // 16 places x 4 numbers, 128 too large; values in tiles of 16 numbers x 4 places.
 struct Kept {
-    uint8_t* numbers;
-    float* scales;  // one for each place, behind the numbers
+    uint32_t* numbers;  // four in each
+    float* scales;      // one for each place, behind the numbers
 
-    Kept(uint8_t* all, int64_t head, int64_t capacity, int64_t size)
-        : numbers(all + head * capacity * (size + sizeof(float))),
-          scales(reinterpret_cast<float*>(numbers + capacity * size)) {}
+    Kept(uint32_t* all, int64_t head, int64_t capacity, int64_t size)
+        : numbers(all + head * capacity * (size / INPUTS + 1)),
+          scales(reinterpret_cast<float*>(numbers + capacity * size / INPUTS)) {}
 };
 
 template <int64_t SIZE>
 static void keep(const float* key, const float* value, Kept keys, Kept values, int64_t place) {
     int8_t integers[SIZE];
     keys.scales[place] = to_integers(key, SIZE, integers).scale;
-    uint8_t* const column = keys.numbers + place / LANES * LANES * SIZE + place % LANES * INPUTS;
-    for (int64_t i = 0; i < SIZE; i++) column[i / INPUTS * INPUTS * LANES + i % INPUTS] = uint8_t(integers[i] + 128);
+    uint32_t* const column = keys.numbers + place / LANES * LANES * SIZE / INPUTS + place % LANES;
+    for (int64_t i = 0; i < SIZE; i += INPUTS) {
+        uint32_t four;
+        std::memcpy(&four, integers + i, INPUTS);
+        column[i * LANES / INPUTS] = four ^ 0x80808080;  // plus 128
+    }
     values.scales[place] = to_integers(value, SIZE, integers).scale;
-    uint8_t* const row = values.numbers + place / INPUTS * INPUTS * SIZE + place % INPUTS;
-    for (int64_t i = 0; i < SIZE; i++) row[i * INPUTS] = uint8_t(integers[i]);
+    if (place % LANES == 0) std::fill_n(values.scales + place + 1, LANES - 1, 0.f);  // the other places of a tile
+    uint32_t* const row = values.numbers + place / INPUTS * SIZE;
+    const int64_t shift = 8 * (place % INPUTS);
+    for (int64_t i = 0; i < SIZE; i++)
+        row[i] = (row[i] & ~(uint32_t(255) << shift)) | uint32_t(uint8_t(integers[i])) << shift;
 }
 
-static inline void prefetch(const uint8_t* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
+static inline void prefetch(const uint32_t* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
 
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
 template <int64_t SIZE>
@@ -200,9 +210,10 @@ struct Weights {
 };
 
 template <int64_t SIZE>
-static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept values, const uint8_t* next_keys,
+static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept values, const uint32_t* next_keys,
                          Weights& weights, int64_t n_places, float* mixed) {
     constexpr int64_t N = SIZE / LANES;
+    const int64_t n_padded = (n_places + LANES - 1) & -LANES;
     float* const exact = weights.exact.data();
     uint8_t *const high = weights.high.data(), *const low = weights.low.data();
     for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
@@ -212,34 +223,36 @@ static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept 
         for (int64_t s = 0; s < n_places; s += LANES) {
             __m512i sums = _mm512_set1_epi32(-128 * rounded.sum);
             for (int64_t i = 0; i < SIZE; i += INPUTS) {
-                prefetch(values.numbers + s * SIZE + i * LANES);
-                add_products(sums, _mm512_loadu_si512(keys.numbers + s * SIZE + i * LANES), four_of(integers + i));
+                const int64_t at = (s * SIZE + i * LANES) / INPUTS;
+                prefetch(values.numbers + at);
+                add_products(sums, _mm512_loadu_si512(keys.numbers + at), four_of(integers + i));
             }
             const __m512 scales = _mm512_mul_ps(_mm512_loadu_ps(keys.scales + s), factor);
             _mm512_storeu_ps(exact + s, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales));
         }
+        std::fill(exact + n_places, exact + n_padded, -INFINITY);
         float largest = -INFINITY, total = 0, heaviest = 0;
 #pragma omp simd reduction(max : largest)
-        for (int64_t s = 0; s < n_places; s++) largest = std::max(largest, exact[s]);
+        for (int64_t s = 0; s < n_padded; s++) largest = larger(largest, exact[s]);
 #pragma omp simd reduction(+ : total) reduction(max : heaviest)
-        for (int64_t s = 0; s < n_places; s++) {
+        for (int64_t s = 0; s < n_padded; s++) {
             const float weight = exponential(exact[s] - largest);
             total += weight;
             exact[s] = weight * values.scales[s];
-            heaviest = std::max(heaviest, exact[s]);
+            heaviest = larger(heaviest, exact[s]);
         }
-        for (int64_t s = 0; s < n_places; s++) {
+        for (int64_t s = 0; s < n_padded; s++) {
             const int32_t integer = int32_t(std::nearbyint(exact[s] * (65535 / heaviest)));
             high[s] = uint8_t(integer >> 8);
             low[s] = uint8_t(integer);
         }
-        for (int64_t s = n_places; s % INPUTS; s++) high[s] = low[s] = 0;
         __m512i highs[N] = {}, lows[N] = {};
         for (int64_t s = 0; s < n_places; s += INPUTS) {
             const __m512i four_high = four_of(high + s), four_low = four_of(low + s);
             for (int64_t r = 0; r < N; r++) {
-                prefetch(next_keys + s * SIZE + r * 64);
-                const __m512i tile = _mm512_loadu_si512(values.numbers + s * SIZE + r * 64);
+                const int64_t at = s * SIZE / INPUTS + r * LANES;
+                prefetch(next_keys + at);
+                const __m512i tile = _mm512_loadu_si512(values.numbers + at);
                 add_products(highs[r], four_high, tile);
                 add_products(lows[r], four_low, tile);
             }
@@ -254,8 +267,8 @@ static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept 
 }
 
 template <int64_t SIZE>
-static void attend_texts(float* heads, const float* gains, const float* cosine, const float* sine, uint8_t* keys,
-                         uint8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+static void attend_texts(float* heads, const float* gains, const float* cosine, const float* sine, uint32_t* keys,
+                         uint32_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
                          int64_t capacity, int64_t place) {
     const int64_t n_queries = n_heads / n_kv_heads;  // that share a key
 #pragma omp parallel
@@ -279,7 +292,7 @@ static void attend_texts(float* heads, const float* gains, const float* cosine, 
 }
 
 template <int64_t SIZE>
-static void keep_prompts(const float* keys, const float* values, uint8_t* kept_keys, uint8_t* kept_values,
+static void keep_prompts(const float* keys, const float* values, uint32_t* kept_keys, uint32_t* kept_values,
                          int64_t n_heads, int64_t n_places, int64_t capacity) {
 #pragma omp parallel for
     for (int64_t head = 0; head < n_heads; head++)
@@ -296,15 +309,15 @@ static void keep_prompts(const float* keys, const float* values, uint8_t* kept_k
                 FUNCTION<128>}[size / 16 - 1])
 
 // keys and values (n_heads, n_places, size) become the first in the cache (n_heads, capacity * (size + 4) bytes).
-extern "C" void keep(const float* keys, const float* values, uint8_t* kept_keys, uint8_t* kept_values,
+extern "C" void keep(const float* keys, const float* values, uint32_t* kept_keys, uint32_t* kept_values,
                      int64_t n_heads, int64_t size, int64_t n_places, int64_t capacity) {
     OF_SIZE(keep_prompts, size)(keys, values, kept_keys, kept_values, n_heads, n_places, capacity);
 }
 
 // Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
 // key and value join the others (texts * n_kv_heads, capacity * (size + 4) bytes) at `place`. mixed: (texts, n_heads, size).
-extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint8_t* keys,
-                       uint8_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
+extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint32_t* keys,
+                       uint32_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
                        int64_t size, int64_t capacity, int64_t place) {
     OF_SIZE(attend_texts, size)(heads, gains, cosine, sine, keys, values, mixed, n_texts, n_heads, n_kv_heads,
                                 capacity, place);
