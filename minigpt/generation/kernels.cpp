@@ -85,6 +85,9 @@ static inline void add_products(__m512i& sums, __m512i weights, __m512i inputs) 
     asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
 }
 
+// Asks for the 64 bytes that will be needed soon, into the second cache: a loop over them is too short for the first.
+static inline void prefetch(const void* line) { _mm_prefetch(static_cast<const char*>(line), _MM_HINT_T1); }
+
 static inline __m512i four_of(const void* bytes) {
     int32_t four;
     std::memcpy(&four, bytes, INPUTS);
@@ -100,7 +103,7 @@ static void multiply_tile(const uint8_t* tile, const float* scales, const float*
         const uint8_t* const weights = tile + i * OUTPUTS;
         const __m512i first = _mm512_loadu_si512(weights), second = _mm512_loadu_si512(weights + 64);
         for (int64_t line = 0; line < 128; line += 64)  // of the next tile
-            _mm_prefetch(reinterpret_cast<const char*>(weights + n_in * OUTPUTS + line), _MM_HINT_T1);
+            prefetch(weights + n_in * OUTPUTS + line);
 #pragma GCC unroll 8
         for (int64_t v = 0; v < N; v++) {
             const __m512i four = four_of(integers + v * n_in + i);
@@ -181,8 +184,6 @@ static void keep(const float* key, const float* value, Kept keys, Kept values, i
         row[i] = (row[i] & ~(uint32_t(255) << shift)) | uint32_t(uint8_t(integers[i])) << shift;
 }
 
-static inline void prefetch(const uint32_t* line) { _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T0); }
-
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
 template <int64_t SIZE>
 static void turn(float* head, const float* gains, const float* cosine, const float* sine) {
@@ -210,8 +211,8 @@ struct Weights {
 };
 
 template <int64_t SIZE>
-static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept values, const uint32_t* next_keys,
-                         Weights& weights, int64_t n_places, float* mixed) {
+static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept values, Kept next_keys,
+                         Kept next_values, Weights& weights, int64_t n_places, float* mixed) {
     constexpr int64_t N = SIZE / LANES;
     const int64_t n_padded = (n_places + LANES - 1) & -LANES;
     float* const exact = weights.exact.data();
@@ -221,10 +222,12 @@ static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept 
         const Vector rounded = to_integers(query, SIZE, integers);
         const __m512 factor = _mm512_set1_ps(rounded.scale / std::sqrt(float(SIZE)));
         for (int64_t s = 0; s < n_places; s += LANES) {
+            prefetch(next_keys.scales + s);
+            prefetch(next_values.scales + s);
             __m512i sums = _mm512_set1_epi32(-128 * rounded.sum);
             for (int64_t i = 0; i < SIZE; i += INPUTS) {
                 const int64_t at = (s * SIZE + i * LANES) / INPUTS;
-                prefetch(values.numbers + at);
+                prefetch(next_keys.numbers + at);
                 add_products(sums, _mm512_loadu_si512(keys.numbers + at), four_of(integers + i));
             }
             const __m512 scales = _mm512_mul_ps(_mm512_loadu_ps(keys.scales + s), factor);
@@ -251,7 +254,7 @@ static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept 
             const __m512i four_high = four_of(high + s), four_low = four_of(low + s);
             for (int64_t r = 0; r < N; r++) {
                 const int64_t at = s * SIZE / INPUTS + r * LANES;
-                prefetch(next_keys + at);
+                prefetch(next_values.numbers + at);
                 const __m512i tile = _mm512_loadu_si512(values.numbers + at);
                 add_products(highs[r], four_high, tile);
                 add_products(lows[r], four_low, tile);
@@ -285,7 +288,8 @@ static void attend_texts(float* heads, const float* gains, const float* cosine, 
                 turn<SIZE>(key, gains ? gains + n_heads * SIZE : nullptr, cosine, sine);
                 keep<SIZE>(key, key + n_kv_heads * SIZE, its_keys, its_values, place);
                 attend_group<SIZE>(queries, n_queries, its_keys, its_values,
-                                   Kept(keys, group + 1, capacity, SIZE).numbers, weights, place + 1,
+                                   Kept(keys, group + 1, capacity, SIZE), Kept(values, group + 1, capacity, SIZE),
+                                   weights, place + 1,
                                    mixed + (text * n_heads + g * n_queries) * SIZE);
             }
     }
