@@ -12,11 +12,13 @@
 
 enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };  // as in kernels.py
 
-constexpr float EPSILON = 1e-5f;    // as in minigpt/model/norm.py
+constexpr float EPSILON = 1e-5f;        // as in minigpt/model/norm.py
 constexpr int64_t LANES = 16;           // 32-bit numbers in a register
 constexpr int64_t OUTPUTS = 2 * LANES;  // of a tile of weights: two registers hold their sums
 constexpr int64_t INPUTS = 4;           // that one instruction multiplies and adds up, for each of 16 outputs
 constexpr int64_t VECTORS = 8;          // that share one reading of a tile
+
+static inline int64_t round_up(int64_t n) { return (n + LANES - 1) & -LANES; }
 
 // Unlike std::max, which takes addresses, a step that the compiler turns into vector instructions.
 static inline float larger(float a, float b) { return a > b ? a : b; }
@@ -138,7 +140,7 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
 #pragma omp for
         for (int64_t v = 0; v < n; v++)
             vectors[v] = quantise(Before(before), x + v * width, n_used, changed.data(), &integers[v * n_in]);
-#pragma omp for
+#pragma omp for nowait  // the end of the parallel part waits
         for (int64_t out = 0; out < n_out; out += OUTPUTS) {
             const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
             int64_t v = 0;
@@ -155,30 +157,34 @@ extern "C" void multiply(const uint8_t* weights, const float* scales, const floa
     }
 }
 
-// Keys or values of one head in the cache, rounded to integers that lie as the products want them: keys in tiles of
-// 16 places x 4 numbers, 128 too large; values in tiles of 16 numbers x 4 places.
+// Keys and values of one head in the cache, rounded to integers that lie as the products want them: keys in tiles of
+// 16 places x 4 numbers, 128 too large; values in tiles of 16 numbers x 4 places. Behind them, a scale for each place.
 struct Kept {
-    uint32_t* numbers;  // four in each
-    float* scales;      // one for each place, behind the numbers
+    uint32_t *keys, *values;  // four integers in each
+    float *key_scales, *value_scales;
 
-    Kept(uint32_t* all, int64_t head, int64_t capacity, int64_t size)
-        : numbers(all + head * capacity * (size / INPUTS + 1)),
-          scales(reinterpret_cast<float*>(numbers + capacity * size / INPUTS)) {}
+    Kept(uint32_t* all_keys, uint32_t* all_values, int64_t head, int64_t capacity, int64_t size) {
+        const int64_t n = capacity * size / INPUTS, begin = head * (n + capacity);
+        keys = all_keys + begin;
+        values = all_values + begin;
+        key_scales = reinterpret_cast<float*>(keys + n);
+        value_scales = reinterpret_cast<float*>(values + n);
+    }
 };
 
 template <int64_t SIZE>
-static void keep(const float* key, const float* value, Kept keys, Kept values, int64_t place) {
+static void keep(const float* key, const float* value, Kept kept, int64_t place) {
     int8_t integers[SIZE];
-    keys.scales[place] = to_integers(key, SIZE, integers).scale;
-    uint32_t* const column = keys.numbers + place / LANES * LANES * SIZE / INPUTS + place % LANES;
+    kept.key_scales[place] = to_integers(key, SIZE, integers).scale;
+    uint32_t* const column = kept.keys + place / LANES * LANES * SIZE / INPUTS + place % LANES;
     for (int64_t i = 0; i < SIZE; i += INPUTS) {
         uint32_t four;
         std::memcpy(&four, integers + i, INPUTS);
         column[i * LANES / INPUTS] = four ^ 0x80808080;  // plus 128
     }
-    values.scales[place] = to_integers(value, SIZE, integers).scale;
-    if (place % LANES == 0) std::fill_n(values.scales + place + 1, LANES - 1, 0.f);  // the other places of a tile
-    uint32_t* const row = values.numbers + place / INPUTS * SIZE;
+    kept.value_scales[place] = to_integers(value, SIZE, integers).scale;
+    if (place % LANES == 0) std::fill_n(kept.value_scales + place + 1, LANES - 1, 0.f);  // the other places of a tile
+    uint32_t* const row = kept.values + place / INPUTS * SIZE;
     const int64_t shift = 8 * (place % INPUTS);
     for (int64_t i = 0; i < SIZE; i++)
         row[i] = (row[i] & ~(uint32_t(255) << shift)) | uint32_t(uint8_t(integers[i])) << shift;
@@ -202,35 +208,36 @@ static void turn(float* head, const float* gains, const float* cosine, const flo
         }
 }
 
-// What the heads of one group share while one new token of one text looks around.
+// How much each place counts, as numbers and as integers of two bytes: those of one would lose many small ones.
 struct Weights {
     std::vector<float> exact;
-    std::vector<uint8_t> high, low;  // the same as integers of two bytes
+    std::vector<uint8_t> high, low;
 
-    explicit Weights(int64_t n_places) : exact(n_places + LANES), high(n_places + LANES), low(n_places + LANES) {}
+    explicit Weights(int64_t n_places) : exact(n_places), high(n_places), low(n_places) {}
 };
 
+// One new token of one text looks around with the heads of one group.
 template <int64_t SIZE>
-static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept values, Kept next_keys,
-                         Kept next_values, Weights& weights, int64_t n_places, float* mixed) {
+static void attend_group(const float* query, int64_t n_queries, Kept kept, Kept next, int64_t n_places,
+                         Weights& weights, float* mixed) {
     constexpr int64_t N = SIZE / LANES;
-    const int64_t n_padded = (n_places + LANES - 1) & -LANES;
+    const int64_t n_padded = round_up(n_places);
     float* const exact = weights.exact.data();
     uint8_t *const high = weights.high.data(), *const low = weights.low.data();
     for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
         int8_t integers[SIZE];
         const Vector rounded = to_integers(query, SIZE, integers);
         const __m512 factor = _mm512_set1_ps(rounded.scale / std::sqrt(float(SIZE)));
-        for (int64_t s = 0; s < n_places; s += LANES) {
-            prefetch(next_keys.scales + s);
-            prefetch(next_values.scales + s);
+        for (int64_t s = 0; s < n_padded; s += LANES) {
+            prefetch(next.key_scales + s);
+            prefetch(next.value_scales + s);
             __m512i sums = _mm512_set1_epi32(-128 * rounded.sum);
             for (int64_t i = 0; i < SIZE; i += INPUTS) {
                 const int64_t at = (s * SIZE + i * LANES) / INPUTS;
-                prefetch(next_keys.numbers + at);
-                add_products(sums, _mm512_loadu_si512(keys.numbers + at), four_of(integers + i));
+                prefetch(next.keys + at);
+                add_products(sums, _mm512_loadu_si512(kept.keys + at), four_of(integers + i));
             }
-            const __m512 scales = _mm512_mul_ps(_mm512_loadu_ps(keys.scales + s), factor);
+            const __m512 scales = _mm512_mul_ps(_mm512_loadu_ps(kept.key_scales + s), factor);
             _mm512_storeu_ps(exact + s, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales));
         }
         std::fill(exact + n_places, exact + n_padded, -INFINITY);
@@ -241,7 +248,7 @@ static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept 
         for (int64_t s = 0; s < n_padded; s++) {
             const float weight = exponential(exact[s] - largest);
             total += weight;
-            exact[s] = weight * values.scales[s];
+            exact[s] = weight * kept.value_scales[s];
             heaviest = larger(heaviest, exact[s]);
         }
         for (int64_t s = 0; s < n_padded; s++) {
@@ -254,8 +261,8 @@ static void attend_group(const float* query, int64_t n_queries, Kept keys, Kept 
             const __m512i four_high = four_of(high + s), four_low = four_of(low + s);
             for (int64_t r = 0; r < N; r++) {
                 const int64_t at = s * SIZE / INPUTS + r * LANES;
-                prefetch(next_values.numbers + at);
-                const __m512i tile = _mm512_loadu_si512(values.numbers + at);
+                prefetch(next.values + at);
+                const __m512i tile = _mm512_loadu_si512(kept.values + at);
                 add_products(highs[r], four_high, tile);
                 add_products(lows[r], four_low, tile);
             }
@@ -276,50 +283,47 @@ static void attend_texts(float* heads, const float* gains, const float* cosine, 
     const int64_t n_queries = n_heads / n_kv_heads;  // that share a key
 #pragma omp parallel
     {
-        Weights weights(place + 1);
+        Weights weights(round_up(place + 1));
 #pragma omp for collapse(2)
         for (int64_t text = 0; text < n_texts; text++)
             for (int64_t g = 0; g < n_kv_heads; g++) {
                 float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * SIZE;
                 float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * SIZE;
                 const int64_t group = text * n_kv_heads + g;
-                const Kept its_keys(keys, group, capacity, SIZE), its_values(values, group, capacity, SIZE);
+                const Kept kept(keys, values, group, capacity, SIZE), next(keys, values, group + 1, capacity, SIZE);
                 for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, gains, cosine, sine);
                 turn<SIZE>(key, gains ? gains + n_heads * SIZE : nullptr, cosine, sine);
-                keep<SIZE>(key, key + n_kv_heads * SIZE, its_keys, its_values, place);
-                attend_group<SIZE>(queries, n_queries, its_keys, its_values,
-                                   Kept(keys, group + 1, capacity, SIZE), Kept(values, group + 1, capacity, SIZE),
-                                   weights, place + 1,
+                keep<SIZE>(key, key + n_kv_heads * SIZE, kept, place);
+                attend_group<SIZE>(queries, n_queries, kept, next, place + 1, weights,
                                    mixed + (text * n_heads + g * n_queries) * SIZE);
             }
     }
 }
 
 template <int64_t SIZE>
-static void keep_prompts(const float* keys, const float* values, uint32_t* kept_keys, uint32_t* kept_values,
+static void keep_prompts(const float* new_keys, const float* new_values, uint32_t* keys, uint32_t* values,
                          int64_t n_heads, int64_t n_places, int64_t capacity) {
 #pragma omp parallel for
     for (int64_t head = 0; head < n_heads; head++)
         for (int64_t s = 0; s < n_places; s++) {
             const int64_t at = (head * n_places + s) * SIZE;
-            keep<SIZE>(keys + at, values + at, Kept(kept_keys, head, capacity, SIZE),
-                       Kept(kept_values, head, capacity, SIZE), s);
+            keep<SIZE>(new_keys + at, new_values + at, Kept(keys, values, head, capacity, SIZE), s);
         }
 }
 
 // FUNCTION for heads whose size is a multiple of 16, up to 128.
-#define OF_SIZE(FUNCTION, size)                                                                                   \
-    (std::array{FUNCTION<16>, FUNCTION<32>, FUNCTION<48>, FUNCTION<64>, FUNCTION<80>, FUNCTION<96>, FUNCTION<112>, \
-                FUNCTION<128>}[size / 16 - 1])
+#define OF_SIZE(FUNCTION, size)                                                                 \
+    (std::array{FUNCTION<16>, FUNCTION<32>, FUNCTION<48>, FUNCTION<64>, FUNCTION<80>, FUNCTION<96>, \
+                FUNCTION<112>, FUNCTION<128>}[size / 16 - 1])
 
-// keys and values (n_heads, n_places, size) become the first in the cache (n_heads, capacity * (size + 4) bytes).
-extern "C" void keep(const float* keys, const float* values, uint32_t* kept_keys, uint32_t* kept_values,
+// The first keys and values (n_heads, n_places, size) of a cache (n_heads, capacity * (size + 4) bytes).
+extern "C" void keep(const float* new_keys, const float* new_values, uint32_t* keys, uint32_t* values,
                      int64_t n_heads, int64_t size, int64_t n_places, int64_t capacity) {
-    OF_SIZE(keep_prompts, size)(keys, values, kept_keys, kept_values, n_heads, n_places, capacity);
+    OF_SIZE(keep_prompts, size)(new_keys, new_values, keys, values, n_heads, n_places, capacity);
 }
 
 // Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
-// key and value join the others (texts * n_kv_heads, capacity * (size + 4) bytes) at `place`. mixed: (texts, n_heads, size).
+// key and value join the cache of texts * n_kv_heads heads at `place`. mixed: (texts, n_heads, size).
 extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint32_t* keys,
                        uint32_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
                        int64_t size, int64_t capacity, int64_t place) {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import random_model
 from torch import Tensor
 
@@ -53,35 +54,55 @@ def test_large_and_small_vectors_keep_their_size() -> None:
     torch.testing.assert_close(normed[0], normed[1] * small, rtol=1e-4, atol=1e-4)
 
 
-class RoundedCache(LayerCache):
-    """Keys and values as float32, rounded to the integers that the loops keep."""
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        steps = (heads.abs().amax(-1, keepdim=True) / 127 for heads in (key, value))
-        return super().append(*((heads / step).round() * step for heads, step in zip((key, value), steps, strict=True)))
+def rounded(heads: Tensor) -> Tensor:
+    """Multiples of a 127th of the largest number of each head."""
+    steps = heads.abs().amax(-1, keepdim=True) / 127
+    return (heads / steps).round() * steps
 
 
 @pytest.mark.parametrize("d_head", HEAD_SIZES)
 @pytest.mark.parametrize(
     ("n_kv_heads", "qk_norm", "position"), [(4, True, "rope"), (2, False, "rope"), (1, True, "learned")]
 )
-def test_attention_of_one_new_token_is_torchs(d_head: int, n_kv_heads: int, qk_norm: bool, position: str) -> None:
-    model = random_model(d_head=d_head, n_kv_heads=n_kv_heads, qk_norm=qk_norm, position=position)
+def test_attention_of_one_new_token_is_that_of_the_rounded_numbers(
+    d_head: int, n_kv_heads: int, qk_norm: bool, position: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(d_head=d_head, n_kv_heads=n_kv_heads, qk_norm=qk_norm, position=position, context_length=40)
     loops, torchs = (PackedBlock(model.blocks[0], dtype) for dtype in (torch.int8, torch.float32))  # type: ignore[arg-type]
     assert loops.compiled
     assert not torchs.compiled
-    kept, rounded = LayerCache(16), RoundedCache(16)
-    for block, cache in ((loops, kept), (torchs, rounded)):
+    attention = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda *qkv, **options: attention(*map(rounded, qkv), **options)
+    )
+    kept, exact = LayerCache(40), LayerCache(40)
+    for block, cache in ((loops, kept), (torchs, exact)):
         block.attention(noise(3, 7, (4 + 2 * n_kv_heads) * d_head), None, cache)
-    for place in range(7, 16):
+    for place in range(7, 40):
         heads = noise(3, 1, (4 + 2 * n_kv_heads) * d_head, seed=place)
         rotation = model.rotary(place, place + 1) if model.rotary else None
         with torch.no_grad():
-            expected = torchs.attention(heads.clone(), rotation, rounded)
+            expected = torchs.attention(heads.clone(), rotation, exact)
             mixed = kernels.attend(heads, loops.gains, rotation, kept, 4)
         # A number in the middle between two integers may be rounded to either.
         torch.testing.assert_close(mixed, expected, rtol=0, atol=0.02)
         assert ((mixed - expected).norm() / expected.norm()).item() < 2e-3
+
+
+def test_many_places_that_count_little_are_not_lost() -> None:
+    model = random_model(d_head=16, context_length=1024, qk_norm=False, position="learned")
+    block, cache = PackedBlock(model.blocks[0], torch.int8), LayerCache(1024)  # type: ignore[arg-type]
+    query, key = torch.zeros(2, 12 * 16)
+    query[: 4 * 16 : 16], key[4 * 16 : 8 * 16 : 16] = 4.0, 6.0  # the first place counts e^6 times as much as another
+    values = noise(1000, 4 * 16)
+    heads = torch.zeros(1, 1000, 12 * 16)
+    heads[0, :, 8 * 16 :] = values
+    heads[0, 0] += key
+    with torch.no_grad():
+        block.attention(heads[:, :999], None, cache)
+        mixed = kernels.attend((heads[:, 999:] + query), None, None, cache, 4)
+    weights = torch.cat([torch.tensor([6.0]), torch.zeros(999)]).softmax(0)
+    torch.testing.assert_close(mixed[0, 0], weights @ values, rtol=0, atol=0.01)
 
 
 def test_a_text_is_the_same_whatever_is_written_beside_it() -> None:
