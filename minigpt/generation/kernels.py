@@ -27,7 +27,7 @@ HEAD_SIZES = range(16, 129, 16)
 TILE = (32, 4)
 """Outputs and inputs of the weights that two instructions take."""
 PLACES = 16
-"""Tokens whose keys one instruction takes: the room in a cache is a multiple of it."""
+"""Tokens whose keys one instruction takes: a cache has room for a multiple of them."""
 
 
 class Before(IntEnum):
@@ -69,9 +69,8 @@ class Int8Matrix:
         self.n_outputs = len(weight)
         weight = F.pad(weight, (0, -weight.shape[1] % TILE[1], 0, -len(weight) % TILE[0]))
         self.n_inputs = weight.shape[1]
-        steps = (weight.abs().amax(1) / 127).clamp(min=1e-30)
-        self.scales = steps
-        tiles = (weight / steps[:, None]).round().view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
+        self.scales = (weight.abs().amax(1) / 127).clamp(min=1e-30)
+        tiles = (weight / self.scales[:, None]).round().view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
         self.weights = (tiles.transpose(1, 2) + 128).to(torch.uint8).contiguous()
         self.bias = torch.zeros_like(self.scales)
         if bias is not None:
@@ -90,13 +89,13 @@ class Int8Matrix:
 
 
 def keep(key: Tensor, value: Tensor, cache: LayerCache) -> None:
-    """Put keys and values of prompts (B G T K) into an empty cache, as integers of one byte that `attend` reads."""
+    """Put keys and values of prompts (B G T K) into an empty cache, as integers in the order that `attend` reads."""
     loops = load()
     assert loops is not None
     n_texts, n_kv_heads, n_places, d_head = key.shape
-    capacity = -(-cache.capacity // PLACES) * PLACES
+    capacity = cache.capacity + -cache.capacity % PLACES
     if cache.keys is None or cache.values is None:
-        shape = n_texts, n_kv_heads, capacity, d_head + 4
+        shape = n_texts, n_kv_heads, capacity, d_head + 4  # bytes: each head has its integers, then the scales
         cache.keys, cache.values = torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
     key, value = key.contiguous(), value.contiguous()
     loops.keep(
