@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from conftest import random_model
 from torch import Tensor
 
+from minigpt.config import SamplingConfig
 from minigpt.generation import kernels
+from minigpt.generation.generate import generate
 from minigpt.generation.kernels import HEAD_SIZES, Before, Int8Matrix
 from minigpt.generation.packed import PREPARE, PackedBlock, pack
 from minigpt.model.cache import Cache, LayerCache
@@ -117,6 +119,17 @@ def test_a_text_is_the_same_whatever_is_written_beside_it() -> None:
         together = logits(tokens)
         for row in (0, 5, 10):
             assert torch.equal(logits(tokens[row : row + 1])[0], together[row])
+
+
+def test_texts_that_begin_as_one_and_outgrow_the_context_are_as_if_written_alone() -> None:
+    model = pack(random_model(d_head=16, context_length=24), torch.int8)
+    config = SamplingConfig(temperature=0, max_new_tokens=60)
+
+    def logits(n_samples: int) -> Tensor:
+        steps = generate(model, [1, 2, 3], config, end_of_text=-1, seed=0, n_samples=n_samples)
+        return torch.stack([step.logits for step in steps], 1)
+
+    assert torch.equal(logits(3), logits(1).expand(3, -1, -1))
 
 
 def test_the_loops_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
