@@ -73,7 +73,7 @@ def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
         return _draw(probabilities, generator)
     runs = F.pad(probabilities, (0, -n_tokens % RUN)).view(n_texts, -1, RUN)
     run = _draw(runs.sum(-1), generator)
-    return run * RUN + _draw(runs[torch.arange(n_texts), run], generator)
+    return (run * RUN + _draw(runs[torch.arange(n_texts), run], generator)).clamp(max=n_tokens - 1)
 
 
 def _draw(shares: Tensor, generator: torch.Generator) -> Tensor:

@@ -143,6 +143,12 @@ def test_tokens_of_a_large_vocabulary_too() -> None:
     torch.testing.assert_close(counts[chosen] / 2000, shares, atol=0.04, rtol=0)
 
 
+@pytest.mark.parametrize("n_tokens", [3, 50_257])
+def test_what_is_drawn_is_a_token_even_where_a_broken_model_gives_no_probabilities(n_tokens: int) -> None:
+    token_ids = draw(torch.full((2, n_tokens), math.nan), torch.Generator().manual_seed(0))
+    assert ((token_ids >= 0) & (token_ids < n_tokens)).all()
+
+
 def test_half_a_character_is_held_back_until_it_is_whole() -> None:
     stream = TextStream()
     assert [stream.feed(bytes([byte])) for byte in "aé€😀".encode()] == ["a", "", "é", "", "", "€", "", "", "", "😀"]
