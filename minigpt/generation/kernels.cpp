@@ -305,11 +305,13 @@ template <int64_t SIZE>
 static void keep_prompts(const float* new_keys, const float* new_values, uint32_t* keys, uint32_t* values,
                          int64_t n_heads, int64_t n_places, int64_t capacity) {
 #pragma omp parallel for
-    for (int64_t head = 0; head < n_heads; head++)
+    for (int64_t head = 0; head < n_heads; head++) {
+        const Kept kept(keys, values, head, capacity, SIZE);
         for (int64_t s = 0; s < n_places; s++) {
             const int64_t at = (head * n_places + s) * SIZE;
-            keep<SIZE>(new_keys + at, new_values + at, Kept(keys, values, head, capacity, SIZE), s);
+            keep<SIZE>(new_keys + at, new_values + at, kept, s);
         }
+    }
 }
 
 // FUNCTION for heads whose size is a multiple of 16, up to 128.

@@ -102,7 +102,7 @@ def test_many_places_that_count_little_are_not_lost() -> None:
     heads[0, 0] += key
     with torch.no_grad():
         block.attention(heads[:, :999], None, cache)
-        mixed = kernels.attend((heads[:, 999:] + query), None, None, cache, 4)
+        mixed = kernels.attend(heads[:, 999:] + query, None, None, cache, 4)
     weights = torch.cat([torch.tensor([6.0]), torch.zeros(999)]).softmax(0)
     torch.testing.assert_close(mixed[0, 0], weights @ values, rtol=0, atol=0.01)
 
