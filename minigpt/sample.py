@@ -34,7 +34,7 @@ class Sampler:
         place = self.run.model.token_embedding.weight.device
         wish = "float32" if self.run.config.run.precision == "float32" else "auto"
         engine = Engine(place, choose_precision(wish, place))
-        self._model = pack(self.run.model, weights_for_writing(engine.dtype, place))
+        self._model = pack(self.run.model, weights_for_writing(self.run.model.config, engine.dtype, place))
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
         except ValidationError as error:

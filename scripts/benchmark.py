@@ -215,7 +215,7 @@ def sample(
     for name, shape in SHAPES.items():
         model = GPT(ModelConfig(**shape)).eval()
         model.initialise(0)
-        dtype = weights_for_writing(engine.dtype, engine.device)
+        dtype = weights_for_writing(model.config, engine.dtype, engine.device)
         packed, reference = pack(model, dtype), to_transformers(model)
         ours: dict[int, list[float]] = {1: [], SEQUENCES: []}
         theirs: dict[int, list[float]] = {1: [], SEQUENCES: []}
@@ -269,8 +269,11 @@ def _engine() -> Any:
 
 def _bytes_of(packed: Any) -> int:
     """Bytes of weights that a step reads."""
+    from minigpt.generation.kernels import Int8GPT
     from minigpt.generation.packed import PackedLinear
 
+    if isinstance(packed, Int8GPT):
+        return packed.n_bytes
     return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
 
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from minigpt.config import SamplingConfig
+from minigpt.config import ModelConfig, SamplingConfig
 from minigpt.generation.sampling import draw, next_token_probabilities
 from minigpt.model.cache import Cache
-from minigpt.model.gpt import GPT
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,18 @@ class GenerationStep:
     probabilities: Tensor
 
 
+class Writer(Protocol):
+    """A model as writing needs it: a `GPT`, or one packed for it."""
+
+    config: ModelConfig
+
+    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+        """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
+
+
 @torch.inference_mode()
 def generate(
-    model: GPT,
+    model: Writer,
     prompt: Sequence[int] | Tensor,
     config: SamplingConfig,
     *,
@@ -41,7 +50,6 @@ def generate(
     prompts = prompts.expand(n_samples, -1) if prompts.ndim == 1 else prompts  # B T
     n_samples = len(prompts)
     assert prompts.shape[1], "a prompt has at least one token; begin an empty one with end_of_text"
-    device = model.token_embedding.weight.device
     generator = torch.Generator().manual_seed(seed)
     context_length = model.config.context_length
     text = list(prompts.split(1, 1))  # columns (B 1), to which the new ones come
@@ -55,7 +63,7 @@ def generate(
         if cache.length + unread.shape[1] > context_length:
             cache.clear()
             unread = torch.cat(text[-max(1, context_length // 2) :], 1)
-        logits = model.lm_head(model.hidden(unread.to(device), cache)[:, -1:])[:, 0].float().cpu()
+        logits = model.next_logits(unread, cache)
         if len(logits) < n_samples:
             logits = logits.repeat(n_samples, 1)
             cache.spread(n_samples)

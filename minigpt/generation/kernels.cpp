@@ -1,5 +1,5 @@
-// Writing spends its time in two loops: products of a few vectors with large matrices, and attention of one new token.
-// Both work on each text by itself, so a text's numbers are the same whatever is written beside it.
+// A model that writes: token ids go in, the logits of the next token come out. All cores work on each part of it together.
+// Every text is worked on by itself, so its numbers are the same whatever is written beside it.
 
 #include <immintrin.h>
 
@@ -10,7 +10,32 @@
 #include <cstring>
 #include <vector>
 
-enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };  // as in kernels.py
+// These five are as in kernels.py. A matrix's weights are tiles (outputs / 32, inputs / 4, 32, 4), filled up with zeros.
+enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };
+
+struct Matrix {
+    const uint8_t* weights;      // 128 too large: the instruction wants one side without a sign
+    const float *scales, *bias;  // one for each output
+    Before before;               // what happens to a vector first
+    int64_t width, n_in, n_out;  // numbers of the vector, of what is multiplied (a multiple of 4), of the product
+};
+
+struct Layer {
+    Matrix qkv, o, up, down;
+    const float* gains;  // of queries and keys (heads, size), times sqrt(d_head); or null
+};
+
+struct Model {
+    int64_t n_layers, n_heads, n_kv_heads, d_head, d_model;
+    float embedding_scale;
+    const float *embedding, *positions, *cosine, *sine;  // (tokens or places, d_model or size); or null
+    const Layer* layers;
+    Matrix lm_head;
+};
+
+struct New {  // tokens, which come after `place` others; the cache has room for `capacity`
+    int64_t n_texts, n_each, place, capacity;
+};
 
 constexpr float EPSILON = 1e-5f;        // as in minigpt/model/norm.py
 constexpr int64_t LANES = 16;           // 32-bit numbers in a register
@@ -57,7 +82,12 @@ static inline Vector to_integers(const float* x, int64_t n, int8_t* integers) {
     return {largest / 127, sum};
 }
 
-static Vector quantise(Before before, const float* x, int64_t n, float* changed, int8_t* integers) {
+static Vector quantise(const Matrix& matrix, const float* x, int8_t* integers) {
+    static thread_local std::vector<float> room;
+    const Before before = matrix.before;
+    const int64_t n = before == SWIGLU ? matrix.width / 2 : matrix.width;
+    room.resize(n);
+    float* const changed = room.data();
     float mean = 0, squares = 0;
     if (before == SWIGLU) {
         for (int64_t i = 0; i < n; i++) changed[i] = x[i] * sigmoid(x[i]) * x[n + i];
@@ -77,6 +107,7 @@ static Vector quantise(Before before, const float* x, int64_t n, float* changed,
         }
     }
     Vector vector = to_integers(changed, n, integers);
+    std::fill(integers + n, integers + matrix.n_in, 0);
     if (before == RMS_NORM) vector.scale /= std::sqrt(squares + n * EPSILON);  // the weights have the factor sqrt(n)
     if (before == LAYER_NORM) vector.scale /= std::sqrt(squares / n + EPSILON);
     return vector;
@@ -96,7 +127,7 @@ static inline __m512i four_of(const void* bytes) {
     return _mm512_set1_epi32(four);
 }
 
-// N vectors times one tile of weights, which are 128 too large: the instruction wants one side without a sign.
+// N vectors times one tile of weights.
 template <int64_t N>
 static void multiply_tile(const uint8_t* tile, const float* scales, const float* bias, const int8_t* integers,
                           const Vector* vectors, int64_t n_in, float* y, int64_t n_out, uint32_t used, bool add) {
@@ -127,33 +158,34 @@ static void multiply_tile(const uint8_t* tile, const float* scales, const float*
         }
 }
 
-// y (n, n_out) = or += what `before` makes of x (n, width), times weights (tiles of outputs, n_in / 4, 32, 4), plus bias.
-// Weights, scales and bias are filled up with zeros to whole tiles.
-extern "C" void multiply(const uint8_t* weights, const float* scales, const float* bias, const float* x, float* y,
-                         int64_t before, int64_t n, int64_t width, int64_t n_in, int64_t n_out, int64_t add) {
-    const int64_t n_used = before == SWIGLU ? width / 2 : width;
-    std::vector<int8_t> integers(n * n_in);
-    std::vector<Vector> vectors(n);
-#pragma omp parallel if (n * n_in * n_out > 4096)
-    {
-        std::vector<float> changed(n_used);
+// Vectors (n, n_in) on their way into a product.
+struct Rounded {
+    std::vector<int8_t> integers;
+    std::vector<Vector> vectors;
+
+    Rounded(int64_t n, int64_t n_in) : integers(n * n_in), vectors(n) {}
+};
+
+// y (n, n_out) = or += what comes before of x (n, width), times the matrix, plus bias.
+static void multiply(const Matrix& matrix, const float* x, float* y, int64_t n, bool add, Rounded& rounded) {
+    const int64_t n_in = matrix.n_in, n_out = matrix.n_out;
+    int8_t* const integers = rounded.integers.data();
+    Vector* const vectors = rounded.vectors.data();
 #pragma omp for
-        for (int64_t v = 0; v < n; v++)
-            vectors[v] = quantise(Before(before), x + v * width, n_used, changed.data(), &integers[v * n_in]);
-#pragma omp for nowait  // the end of the parallel part waits
-        for (int64_t out = 0; out < n_out; out += OUTPUTS) {
-            const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
-            int64_t v = 0;
-            const auto next = [&](auto multiply_vectors, int64_t n_vectors) {
-                for (; v + n_vectors <= n; v += n_vectors)
-                    multiply_vectors(weights + out * n_in, scales + out, bias + out, &integers[v * n_in], &vectors[v],
-                                     n_in, y + v * n_out + out, n_out, used, add != 0);
-            };
-            next(multiply_tile<VECTORS>, VECTORS);
-            next(multiply_tile<4>, 4);
-            next(multiply_tile<2>, 2);
-            next(multiply_tile<1>, 1);
-        }
+    for (int64_t v = 0; v < n; v++) vectors[v] = quantise(matrix, x + v * matrix.width, integers + v * n_in);
+#pragma omp for
+    for (int64_t out = 0; out < n_out; out += OUTPUTS) {
+        const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
+        int64_t v = 0;
+        const auto next = [&](auto multiply_vectors, int64_t n_vectors) {
+            for (; v + n_vectors <= n; v += n_vectors)
+                multiply_vectors(matrix.weights + out * n_in, matrix.scales + out, matrix.bias + out,
+                                 integers + v * n_in, vectors + v, n_in, y + v * n_out + out, n_out, used, add);
+        };
+        next(multiply_tile<VECTORS>, VECTORS);
+        next(multiply_tile<4>, 4);
+        next(multiply_tile<2>, 2);
+        next(multiply_tile<1>, 1);
     }
 }
 
@@ -192,20 +224,22 @@ static void keep(const float* key, const float* value, Kept kept, int64_t place)
 
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
 template <int64_t SIZE>
-static void turn(float* head, const float* gains, const float* cosine, const float* sine) {
+static void turn(float* head, const Model& model, const float* gains, int64_t place) {
     if (gains) {
         float squares = 0;
 #pragma omp simd reduction(+ : squares)
         for (int64_t i = 0; i < SIZE; i++) squares += head[i] * head[i];
-        const float factor = 1 / std::sqrt(squares + SIZE * EPSILON);  // the gains have the factor sqrt(SIZE)
+        const float factor = 1 / std::sqrt(squares + model.d_head * EPSILON);
         for (int64_t i = 0; i < SIZE; i++) head[i] *= factor * gains[i];
     }
-    if (cosine)
+    if (model.cosine) {
+        const float *const cosine = model.cosine + place * SIZE, *const sine = model.sine + place * SIZE;
         for (int64_t i = 0, half = SIZE / 2; i < half; i++) {
             const float first = head[i], second = head[i + half];
             head[i] = first * cosine[i] + second * sine[i];
             head[i + half] = second * cosine[i + half] + first * sine[i + half];
         }
+    }
 }
 
 // How much each place counts, as numbers and as integers of two bytes: with one, many small ones would be lost.
@@ -214,21 +248,27 @@ struct Weights {
     std::vector<float> exact;
     std::vector<uint8_t> high, low;
 
-    explicit Weights(int64_t n_places) : exact(n_places), high(n_places), low(n_places) {}
+    void resize(int64_t n_places) {
+        exact.resize(n_places);
+        high.resize(n_places);
+        low.resize(n_places);
+    }
 };
 
 // One new token of one text looks around with the heads of one group.
 template <int64_t SIZE>
-static void attend_group(const float* query, int64_t n_queries, Kept kept, Kept next, int64_t n_places,
-                         Weights& weights, float* mixed) {
+static void attend_group(const float* query, int64_t n_queries, int64_t d_head, Kept kept, Kept next,
+                         int64_t n_places, float* mixed) {
+    static thread_local Weights weights;
     constexpr int64_t N = SIZE / LANES;
     const int64_t n_padded = round_up(n_places);
+    weights.resize(n_padded);
     float* const exact = weights.exact.data();
     uint8_t *const high = weights.high.data(), *const low = weights.low.data();
     for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
         int8_t integers[SIZE];
         const Vector rounded = to_integers(query, SIZE, integers);
-        const __m512 factor = _mm512_set1_ps(rounded.scale / std::sqrt(float(SIZE)));
+        const __m512 factor = _mm512_set1_ps(rounded.scale / std::sqrt(float(d_head)));
         for (int64_t s = 0; s < n_padded; s += LANES) {
             prefetch(next.key_scales + s);
             prefetch(next.value_scales + s);
@@ -277,59 +317,71 @@ static void attend_group(const float* query, int64_t n_queries, Kept kept, Kept 
     }
 }
 
+// Attention of the new tokens, whose queries, keys and values are `heads` (tokens, n_heads + 2 n_kv_heads, size), to all
+// so far; the keys and values join the cache. mixed: (tokens, n_heads, size).
 template <int64_t SIZE>
-static void attend_texts(float* heads, const float* gains, const float* cosine, const float* sine, uint32_t* keys,
-                         uint32_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
-                         int64_t capacity, int64_t place) {
-    const int64_t n_queries = n_heads / n_kv_heads;  // that share a key
+static void attend(const Model& model, const float* gains, float* heads, uint32_t* keys, uint32_t* values,
+                   float* mixed, New fresh) {
+    const int64_t n_heads = model.n_heads, n_kv_heads = model.n_kv_heads, n_queries = n_heads / n_kv_heads;
+    const int64_t row = (n_heads + 2 * n_kv_heads) * SIZE;
+#pragma omp for collapse(2) nowait
+    for (int64_t text = 0; text < fresh.n_texts; text++)
+        for (int64_t g = 0; g < n_kv_heads; g++)
+            for (int64_t t = 0; t < fresh.n_each; t++) {
+                float* const key = heads + (text * fresh.n_each + t) * row + (n_heads + g) * SIZE;
+                turn<SIZE>(key, model, gains ? gains + n_heads * SIZE : nullptr, fresh.place + t);
+                keep<SIZE>(key, key + n_kv_heads * SIZE,
+                           Kept(keys, values, text * n_kv_heads + g, fresh.capacity, SIZE), fresh.place + t);
+            }
+    if (fresh.n_each > 1) {  // a single token's key is looked at by the thread that has kept it
+#pragma omp barrier
+    }
+#pragma omp for collapse(3)
+    for (int64_t text = 0; text < fresh.n_texts; text++)
+        for (int64_t t = 0; t < fresh.n_each; t++)
+            for (int64_t g = 0; g < n_kv_heads; g++) {
+                const int64_t token = text * fresh.n_each + t, group = text * n_kv_heads + g;
+                float* const queries = heads + token * row + g * n_queries * SIZE;
+                for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, model, gains, fresh.place + t);
+                attend_group<SIZE>(queries, n_queries, model.d_head, Kept(keys, values, group, fresh.capacity, SIZE),
+                                   Kept(keys, values, group + 1, fresh.capacity, SIZE), fresh.place + t + 1,
+                                   mixed + (token * n_heads + g * n_queries) * SIZE);
+            }
+}
+
+// For heads whose size is a multiple of 16, up to 128.
+constexpr std::array ATTEND = {attend<16>, attend<32>, attend<48>, attend<64>,
+                               attend<80>, attend<96>, attend<112>, attend<128>};
+
+// Logits (n_texts, tokens) of what comes after `tokens` (n_texts, n_each). cache: keys of each layer, then values of each,
+// (n_texts, n_kv_heads, capacity * (size + 4) bytes).
+extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t* const* cache, float* logits,
+                            int64_t n_texts, int64_t n_each, int64_t place, int64_t capacity) {
+    const New fresh = {n_texts, n_each, place, capacity};
+    const int64_t n = n_texts * n_each, width = model.d_model, size = round_up(model.d_head);
+    const Layer& first = model.layers[0];
+    std::vector<float> x(n * width), heads(n * first.qkv.n_out), mixed(n * first.o.width), hidden(n * first.up.n_out);
+    Rounded rounded(n, std::max({first.qkv.n_in, first.o.n_in, first.down.n_in}));
 #pragma omp parallel
     {
-        Weights weights(round_up(place + 1));
-#pragma omp for collapse(2)
-        for (int64_t text = 0; text < n_texts; text++)
-            for (int64_t g = 0; g < n_kv_heads; g++) {
-                float* const queries = heads + (text * (n_heads + 2 * n_kv_heads) + g * n_queries) * SIZE;
-                float* const key = heads + (text * (n_heads + 2 * n_kv_heads) + n_heads + g) * SIZE;
-                const int64_t group = text * n_kv_heads + g;
-                const Kept kept(keys, values, group, capacity, SIZE), next(keys, values, group + 1, capacity, SIZE);
-                for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, gains, cosine, sine);
-                turn<SIZE>(key, gains ? gains + n_heads * SIZE : nullptr, cosine, sine);
-                keep<SIZE>(key, key + n_kv_heads * SIZE, kept, place);
-                attend_group<SIZE>(queries, n_queries, kept, next, place + 1, weights,
-                                   mixed + (text * n_heads + g * n_queries) * SIZE);
+#pragma omp for
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t d = 0; d < width; d++) {
+                x[i * width + d] = model.embedding[tokens[i] * width + d] * model.embedding_scale;
+                if (model.positions) x[i * width + d] += model.positions[(place + i % n_each) * width + d];
             }
-    }
-}
-
-template <int64_t SIZE>
-static void keep_prompts(const float* new_keys, const float* new_values, uint32_t* keys, uint32_t* values,
-                         int64_t n_heads, int64_t n_places, int64_t capacity) {
-#pragma omp parallel for
-    for (int64_t head = 0; head < n_heads; head++) {
-        const Kept kept(keys, values, head, capacity, SIZE);
-        for (int64_t s = 0; s < n_places; s++) {
-            const int64_t at = (head * n_places + s) * SIZE;
-            keep<SIZE>(new_keys + at, new_values + at, kept, s);
+        for (int64_t l = 0; l < model.n_layers; l++) {
+            const Layer& layer = model.layers[l];
+            multiply(layer.qkv, x.data(), heads.data(), n, false, rounded);
+            ATTEND[size / LANES - 1](model, layer.gains, heads.data(), cache[l], cache[model.n_layers + l],
+                                     mixed.data(), fresh);
+            multiply(layer.o, mixed.data(), x.data(), n, true, rounded);
+            multiply(layer.up, x.data(), hidden.data(), n, false, rounded);
+            multiply(layer.down, hidden.data(), x.data(), n, true, rounded);
         }
+#pragma omp single
+        for (int64_t text = 0; text < n_texts; text++)  // of each its last token
+            std::memmove(&x[text * width], &x[(text * n_each + n_each - 1) * width], width * sizeof(float));
+        multiply(model.lm_head, x.data(), logits, n_texts, false, rounded);
     }
-}
-
-// FUNCTION for heads whose size is a multiple of 16, up to 128.
-#define OF_SIZE(FUNCTION, size)                                                                 \
-    (std::array{FUNCTION<16>, FUNCTION<32>, FUNCTION<48>, FUNCTION<64>, FUNCTION<80>, FUNCTION<96>, \
-                FUNCTION<112>, FUNCTION<128>}[size / 16 - 1])
-
-// The first keys and values (n_heads, n_places, size) of a cache (n_heads, capacity * (size + 4) bytes).
-extern "C" void keep(const float* new_keys, const float* new_values, uint32_t* keys, uint32_t* values,
-                     int64_t n_heads, int64_t size, int64_t n_places, int64_t capacity) {
-    OF_SIZE(keep_prompts, size)(new_keys, new_values, keys, values, n_heads, n_places, capacity);
-}
-
-// Attention of one new token per text. heads (texts, n_heads + 2 n_kv_heads, size) are its queries, keys and values;
-// key and value join the cache of texts * n_kv_heads heads at `place`. mixed: (texts, n_heads, size).
-extern "C" void attend(float* heads, const float* gains, const float* cosine, const float* sine, uint32_t* keys,
-                       uint32_t* values, float* mixed, int64_t n_texts, int64_t n_heads, int64_t n_kv_heads,
-                       int64_t size, int64_t capacity, int64_t place) {
-    OF_SIZE(attend_texts, size)(heads, gains, cosine, sine, keys, values, mixed, n_texts, n_heads, n_kv_heads,
-                                capacity, place);
 }

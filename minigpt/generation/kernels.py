@@ -1,6 +1,6 @@
-"""The loops of `kernels.cpp`, compiled where they are first needed and kept for the next time.
+"""Writing in int8: a whole step is one call of `kernels.cpp`, which is compiled where it is first needed and then kept.
 
-They take a processor with AVX-512 VNNI and the compiler g++; elsewhere `load` gives None, and torch's operations do.
+It takes a processor with AVX-512 VNNI and the compiler g++; elsewhere `load` gives None, and torch's operations do.
 """
 
 import ctypes
@@ -8,37 +8,32 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from enum import IntEnum
-from functools import cache, partial
+from ctypes import Structure, c_float, c_int64, c_void_p
+from functools import cache
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minigpt.model.cache import LayerCache
-from minigpt.model.position import Rotation
+from minigpt.generation.folding import Before, activation, fold, fold_head_gains
+from minigpt.model.block import Block
+from minigpt.model.cache import Cache
+from minigpt.model.gpt import GPT
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 INSTRUCTIONS = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 COMPILER = ("g++", "-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-HEAD_SIZES = range(16, 129, 16)
-"""Of the heads that `attend` takes."""
+LARGEST_HEAD = 128
 TILE = (32, 4)
 """Outputs and inputs of the weights that two instructions take."""
-PLACES = 16
-"""Tokens whose keys one instruction takes: a cache has room for a multiple of them."""
-
-
-class Before(IntEnum):
-    """What happens to a vector before it is multiplied, as numbered in `kernels.cpp`."""
-
-    NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU = range(5)
+LANES = 16
+"""Numbers in a register: heads are filled up to a multiple of it, and so is the room of a cache."""
 
 
 @cache
 def load() -> ctypes.CDLL | None:
-    """The compiled loops, or None where this machine cannot have them."""
+    """The compiled code, or None where this machine cannot have it."""
     if not torch.cpu._is_vnni_supported():
         return None
     command = [*COMPILER, *(f"-m{name}" for name in INSTRUCTIONS)]
@@ -50,79 +45,123 @@ def load() -> ctypes.CDLL | None:
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 subprocess.run([*command, SOURCE, "-o", Path(folder, name)], check=True, capture_output=True)  # noqa: S603
                 Path(folder, name).replace(kept)
-        loops = ctypes.CDLL(str(kept))
+        library = ctypes.CDLL(str(kept))
     except (OSError, RuntimeError, subprocess.CalledProcessError):  # no compiler, no place to write, no home, ...
         return None
-    loops.multiply.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 6
-    loops.keep.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4
-    loops.attend.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 6
-    loops.multiply.restype = loops.keep.restype = loops.attend.restype = None
-    return loops
+    library.next_logits.argtypes = [c_void_p] * 4 + [c_int64] * 4
+    library.next_logits.restype = None
+    return library
 
 
-class Int8Matrix:
-    """Weights (out in) as integers of one byte, with one scale for each output, and a bias."""
+class Matrix(Structure):
+    """Weights in tiles, as in kernels.cpp."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        loops = load()
-        assert loops is not None
-        self.n_outputs = len(weight)
-        weight = F.pad(weight, (0, -weight.shape[1] % TILE[1], 0, -len(weight) % TILE[0]))
-        self.n_inputs = weight.shape[1]
-        self.scales = (weight.abs().amax(1) / 127).clamp(min=1e-30)
-        tiles = (weight / self.scales[:, None]).round().view(-1, TILE[0], self.n_inputs // TILE[1], TILE[1])
-        self.weights = (tiles.transpose(1, 2) + 128).to(torch.uint8).contiguous()
-        self.bias = torch.zeros_like(self.scales)
-        if bias is not None:
-            self.bias[: self.n_outputs] = bias
-        fixed = (tensor.data_ptr() for tensor in (self.weights, self.scales, self.bias))
-        self._multiply = partial(loops.multiply, *fixed)
-
-    def __call__(self, x: Tensor, before: Before, onto: Tensor | None = None) -> Tensor:
-        """`before`(x) (... in), rounded to one byte, times the weights: ... out; with `onto`, added to it in place."""
-        x = x.contiguous()
-        y = x.new_empty(*x.shape[:-1], self.n_outputs) if onto is None else onto
-        width = x.shape[-1]
-        sizes = x.numel() // width, width, self.n_inputs, self.n_outputs
-        self._multiply(x.data_ptr(), y.data_ptr(), before, *sizes, onto is not None)
-        return y
+    _fields_ = [(name, c_void_p) for name in ("weights", "scales", "bias")] + [
+        (name, c_int64) for name in ("before", "width", "n_in", "n_out")
+    ]
 
 
-def keep(key: Tensor, value: Tensor, cache: LayerCache) -> None:
-    """Put keys and values of prompts (B G T K) into an empty cache, as integers in the order that `attend` reads."""
-    loops = load()
-    assert loops is not None
-    n_texts, n_kv_heads, n_places, d_head = key.shape
-    capacity = cache.capacity + -cache.capacity % PLACES
-    if cache.keys is None or cache.values is None:
-        shape = n_texts, n_kv_heads, capacity, d_head + 4  # bytes: each head has its integers, then the scales
-        cache.keys, cache.values = torch.empty(shape, dtype=torch.uint8), torch.empty(shape, dtype=torch.uint8)
-    key, value = key.contiguous(), value.contiguous()
-    loops.keep(
-        key.data_ptr(), value.data_ptr(), cache.keys.data_ptr(), cache.values.data_ptr(),
-        n_texts * n_kv_heads, d_head, n_places, capacity,
-    )  # fmt: skip
-    cache.length = n_places
+class Layer(Structure):
+    """A block, as in kernels.cpp."""
+
+    _fields_ = [(name, Matrix) for name in ("qkv", "o", "up", "down")] + [("gains", c_void_p)]
 
 
-def attend(heads: Tensor, gains: Tensor | None, rotation: Rotation | None, cache: LayerCache, n_heads: int) -> Tensor:
-    """Attention of one new token per text to all so far: heads (B, (H + 2 G) K) are its queries, keys and values.
+class Model(Structure):
+    """As in kernels.cpp."""
 
-    `gains` ((H + G) K) are those of the norms of queries and keys, times sqrt(K). The token joins the cache, which
-    `keep` has begun. Gives B (H K).
+    _fields_ = [
+        *((name, c_int64) for name in ("n_layers", "n_heads", "n_kv_heads", "d_head", "d_model")),
+        ("embedding_scale", c_float),
+        *((name, c_void_p) for name in ("embedding", "positions", "cosine", "sine", "layers")),
+        ("lm_head", Matrix),
+    ]
+
+
+class Int8GPT:
+    """A model for inference: weights, what they are multiplied with, queries, keys and values are integers of one byte.
+
+    There is one scale for each output of a matrix, and one for each vector.
     """
-    loops, keys, values = load(), cache.keys, cache.values
-    assert loops is not None
-    assert keys is not None
-    assert values is not None
-    n_texts, n_kv_heads, capacity, _ = keys.shape
-    d_head = heads.shape[-1] // (n_heads + 2 * n_kv_heads)
-    mixed = heads.new_empty(n_texts, 1, n_heads * d_head)
-    loops.attend(
-        heads.data_ptr(), gains.data_ptr() if gains is not None else None,
-        rotation.cosine.data_ptr() if rotation else None, rotation.sine.data_ptr() if rotation else None,
-        keys.data_ptr(), values.data_ptr(), mixed.data_ptr(),
-        n_texts, n_heads, n_kv_heads, d_head, capacity, cache.length,
-    )  # fmt: skip
-    cache.length += 1
-    return mixed
+
+    def __init__(self, model: GPT) -> None:
+        library = load()
+        assert library is not None
+        self._next_logits = library.next_logits
+        self.config = config = model.config
+        self._pointed_at: list[object] = []
+        layers = [self._layer(block) for block in model.blocks if isinstance(block, Block)]
+        rotary, positions = model.rotary, model.position_embedding
+        self._model = Model(
+            config.n_layers, config.n_heads, config.n_kv_heads, config.d_head, config.d_model, model.embedding_scale,
+            embedding=self._address(model.token_embedding.weight.detach()),
+            positions=self._address(positions.weight.detach()) if positions is not None else None,
+            cosine=self._address(self._fill_up(rotary.cosine)) if rotary is not None else None,
+            sine=self._address(self._fill_up(rotary.sine)) if rotary is not None else None,
+            layers=ctypes.addressof(array := (Layer * len(layers))(*layers)),
+            lm_head=self._matrix(*fold([model.lm_head], model.final_norm)),
+        )  # fmt: skip
+        self._pointed_at.append(array)
+
+    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+        """Logits (B V) of what comes after `token_ids` (B T), which join the cache."""
+        n_texts, n_new = token_ids.shape
+        start, room = cache.length, cache.capacity + -cache.capacity % LANES
+        assert start + n_new <= cache.capacity, "the text is longer than the cache"
+        if cache.layers[0].keys is None:
+            size = self.config.d_head + -self.config.d_head % LANES
+            shape = n_texts, self.config.n_kv_heads, room, size + 4  # bytes: a head's integers, then their scales
+            for layer in cache.layers:
+                layer.keys, layer.values = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
+        kept = [layer.keys for layer in cache.layers] + [layer.values for layer in cache.layers]
+        places = (c_void_p * len(kept))(*[part.data_ptr() for part in kept if part is not None])
+        token_ids = token_ids.contiguous()
+        logits = torch.empty(n_texts, self._model.lm_head.n_out)
+        self._next_logits(
+            ctypes.addressof(self._model), token_ids.data_ptr(), places, logits.data_ptr(), n_texts, n_new, start, room
+        )
+        for layer in cache.layers:
+            layer.length += n_new
+        return logits
+
+    @property
+    def n_bytes(self) -> int:
+        """Of weights, which a step reads."""
+        return sum(part.nbytes for part in self._pointed_at if isinstance(part, Tensor) and part.dtype == torch.uint8)
+
+    def _layer(self, block: Block) -> Layer:
+        attention, feed_forward = block.attention, block.feed_forward
+        weight, bias, norm = fold((attention.q_proj, attention.k_proj, attention.v_proj), block.attention_norm)
+        o_weight, o_bias, nothing = fold([attention.o_proj])
+        gains = fold_head_gains(attention)
+        up = [*filter(None, [feed_forward.gate_proj]), feed_forward.up_proj]
+        return Layer(
+            self._matrix(self._fill_up(weight.T).T, self._fill_up(bias), norm),
+            self._matrix(self._fill_up(o_weight), o_bias, nothing),
+            self._matrix(*fold(up, block.feed_forward_norm)),
+            self._matrix(*fold([feed_forward.down_proj])[:2], activation(feed_forward)),
+            None if gains is None else self._address(self._fill_up(gains)),
+        )
+
+    def _matrix(self, weight: Tensor, bias: Tensor, before: Before) -> Matrix:
+        n_outputs, width = weight.shape
+        more = -n_outputs % TILE[0]
+        weight = F.pad(weight, (0, -width % TILE[1], 0, more))
+        n_in = weight.shape[1]
+        scales = (weight.abs().amax(1) / 127).clamp(min=1e-30)
+        tiles = (weight / scales[:, None]).round().view(-1, TILE[0], n_in // TILE[1], TILE[1])
+        integers = (tiles.transpose(1, 2) + 128).to(torch.uint8)
+        width *= 2 if before == Before.SWIGLU else 1
+        addresses = map(self._address, (integers, scales, F.pad(bias, (0, more))))
+        return Matrix(*addresses, before, width, n_in, n_outputs)
+
+    def _fill_up(self, heads: Tensor) -> Tensor:
+        """The last axis (... (heads K)) with zeros between, so that each head, and each half of it, fills registers."""
+        d_head = self.config.d_head
+        halves = heads.unflatten(-1, (-1, d_head)).tensor_split(2, -1)
+        size = d_head + -d_head % LANES
+        return torch.cat([F.pad(half, (0, size // 2 - half.shape[-1])) for half in halves], -1).flatten(-2)
+
+    def _address(self, tensor: Tensor) -> int:
+        self._pointed_at.append(tensor := tensor.contiguous())
+        return tensor.data_ptr()

@@ -40,8 +40,8 @@ class Cache:
     """
 
     def __init__(self, config: ModelConfig, n_tokens: int | None = None) -> None:
-        capacity = min(n_tokens or config.context_length, config.context_length)
-        self.layers = [LayerCache(capacity) for _ in range(config.n_layers)]
+        self.capacity = min(n_tokens or config.context_length, config.context_length)
+        self.layers = [LayerCache(self.capacity) for _ in range(config.n_layers)]
 
     @property
     def length(self) -> int:

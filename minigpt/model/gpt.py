@@ -54,6 +54,11 @@ class GPT(nn.Module):
             x = block(x, rotation, cache.layers[layer] if cache else None)
         return self.final_norm(x)
 
+    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+        """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
+        x = self.hidden(token_ids.to(self.token_embedding.weight.device), cache)
+        return self.lm_head(x[:, -1]).float().cpu()
+
     def n_parameters(self) -> int:
         """Trainable numbers; a tied output matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
