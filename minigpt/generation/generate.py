@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minigpt.config import ModelConfig, SamplingConfig
-from minigpt.generation.sampling import draw, next_token_probabilities
+from minigpt.generation.sampling import next_token_probabilities, pick
 from minigpt.model.cache import Cache
 
 
@@ -68,7 +68,7 @@ def generate(
             logits = logits.repeat(n_samples, 1)
             cache.spread(n_samples)
         probabilities = next_token_probabilities(logits, seen, config)
-        token_ids = draw(probabilities, generator).masked_fill(finished, end_of_text)
+        token_ids = pick(probabilities, config, generator).masked_fill(finished, end_of_text)
         yield GenerationStep(token_ids, logits, probabilities)
         finished |= token_ids == end_of_text
         if finished.all():

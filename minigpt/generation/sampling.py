@@ -15,7 +15,7 @@ USUALLY_ENOUGH = 1000
 """Most probable tokens among which top-p looks first: sorting a large vocabulary takes as long as a large model."""
 
 RUN = 1024
-"""Neighbours that `draw` takes together in a larger vocabulary: adding up 50,257 numbers one by one takes its time."""
+"""Neighbours that are taken together in a larger vocabulary: going through 50,257 numbers one by one takes its time."""
 
 
 def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfig) -> Tensor:
@@ -27,7 +27,7 @@ def next_token_probabilities(logits: Tensor, seen: Tensor, config: SamplingConfi
     if config.repetition_penalty != 1:
         logits = penalise_repetition(logits, seen, config.repetition_penalty)
     if config.temperature < NEARLY_ZERO:
-        return torch.zeros_like(logits).scatter_(1, logits.argmax(-1, keepdim=True), 1.0)
+        return torch.zeros_like(logits).scatter_(1, most_probable(logits)[:, None], 1.0)
     logits = logits / config.temperature
     if config.top_k is not None:
         logits = keep_top_k(logits, config.top_k)
@@ -66,14 +66,33 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(logits < threshold, -math.inf)
 
 
+def pick(probabilities: Tensor, config: SamplingConfig, generator: torch.Generator) -> Tensor:
+    """One token (B) for each row of probabilities (on the CPU)."""
+    return most_probable(probabilities) if config.temperature < NEARLY_ZERO else draw(probabilities, generator)
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """The token (B) of the largest number of each row, the first one if there are several: of many, first its run."""
+    if logits.shape[1] <= RUN:
+        return logits.argmax(-1)
+    runs = _runs(logits, -math.inf)
+    run = runs.amax(-1).argmax(-1)
+    return run * RUN + runs[torch.arange(len(runs)), run].argmax(-1)
+
+
 def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
-    """One token (B) for each row of probabilities (on the CPU): of many, first a run of neighbours, then one of it."""
-    n_texts, n_tokens = probabilities.shape
+    """A token (B) at random out of each row of probabilities: of many, first a run of neighbours, then one of it."""
+    n_tokens = probabilities.shape[1]
     if n_tokens <= RUN:
         return _draw(probabilities, generator)
-    runs = F.pad(probabilities, (0, -n_tokens % RUN)).view(n_texts, -1, RUN)
+    runs = _runs(probabilities, 0.0)
     run = _draw(runs.sum(-1), generator)
-    return (run * RUN + _draw(runs[torch.arange(n_texts), run], generator)).clamp(max=n_tokens - 1)
+    return (run * RUN + _draw(runs[torch.arange(len(runs)), run], generator)).clamp(max=n_tokens - 1)
+
+
+def _runs(rows: Tensor, filling: float) -> Tensor:
+    """Rows (B V) in runs (B V/1024 1024), the last one filled up."""
+    return F.pad(rows, (0, -rows.shape[1] % RUN), value=filling).view(len(rows), -1, RUN)
 
 
 def _draw(shares: Tensor, generator: torch.Generator) -> Tensor:

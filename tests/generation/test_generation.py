@@ -5,7 +5,14 @@ import torch
 
 from minigpt.config import ModelConfig, SamplingConfig
 from minigpt.generation.generate import generate
-from minigpt.generation.sampling import draw, keep_min_p, keep_top_k, keep_top_p, next_token_probabilities
+from minigpt.generation.sampling import (
+    draw,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    most_probable,
+    next_token_probabilities,
+)
 from minigpt.generation.text import TextStream
 from minigpt.model.gpt import GPT
 
@@ -141,6 +148,17 @@ def test_tokens_of_a_large_vocabulary_too() -> None:
     counts = draw(probabilities, torch.Generator().manual_seed(0)).bincount(minlength=50_257)
     assert counts.nonzero()[:, 0].tolist() == chosen
     torch.testing.assert_close(counts[chosen] / 2000, shares, atol=0.04, rtol=0)
+
+
+@pytest.mark.parametrize("n_tokens", [5, 1024, 1025, 3000])
+def test_the_most_probable_token_is_the_first_of_the_largest(n_tokens: int) -> None:
+    logits = torch.randint(-9, 3, (40, n_tokens), generator=torch.Generator().manual_seed(0)).float()
+    logits[0] = -math.inf
+    logits[1] = -5.0
+    logits[2, -1] = 5.0
+    first = [int((row == row.max()).nonzero()[0]) for row in logits]
+    assert most_probable(logits).tolist() == first
+    assert (most_probable(torch.full((2, n_tokens), math.nan)) < n_tokens).all()
 
 
 @pytest.mark.parametrize("n_tokens", [3, 50_257])
