@@ -163,16 +163,25 @@ struct Rounded {
     std::vector<int8_t> integers;
     std::vector<Vector> vectors;
 
-    Rounded(int64_t n, int64_t n_in) : integers(n * n_in), vectors(n) {}
+    void resize(int64_t n, int64_t n_in) {
+        integers.resize(n * n_in);
+        vectors.resize(n);
+    }
 };
 
 // y (n, n_out) = or += what comes before of x (n, width), times the matrix, plus bias.
-static void multiply(const Matrix& matrix, const float* x, float* y, int64_t n, bool add, Rounded& rounded) {
+static void multiply(const Matrix& matrix, const float* x, float* y, int64_t n, bool add, Rounded& shared) {
+    static thread_local Rounded own;
     const int64_t n_in = matrix.n_in, n_out = matrix.n_out;
-    int8_t* const integers = rounded.integers.data();
-    Vector* const vectors = rounded.vectors.data();
+    Rounded& rounded = n == 1 ? own : shared;
+    if (n == 1) {  // every thread rounds it: waiting for one that does would take longer
+        own.resize(n, n_in);
+        own.vectors[0] = quantise(matrix, x, own.integers.data());
+    } else {
 #pragma omp for
-    for (int64_t v = 0; v < n; v++) vectors[v] = quantise(matrix, x + v * matrix.width, integers + v * n_in);
+        for (int64_t v = 0; v < n; v++)
+            rounded.vectors[v] = quantise(matrix, x + v * matrix.width, &rounded.integers[v * n_in]);
+    }
 #pragma omp for
     for (int64_t out = 0; out < n_out; out += OUTPUTS) {
         const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
@@ -180,7 +189,8 @@ static void multiply(const Matrix& matrix, const float* x, float* y, int64_t n, 
         const auto next = [&](auto multiply_vectors, int64_t n_vectors) {
             for (; v + n_vectors <= n; v += n_vectors)
                 multiply_vectors(matrix.weights + out * n_in, matrix.scales + out, matrix.bias + out,
-                                 integers + v * n_in, vectors + v, n_in, y + v * n_out + out, n_out, used, add);
+                                 &rounded.integers[v * n_in], &rounded.vectors[v], n_in, y + v * n_out + out, n_out,
+                                 used, add);
         };
         next(multiply_tile<VECTORS>, VECTORS);
         next(multiply_tile<4>, 4);
@@ -361,7 +371,8 @@ extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t*
     const int64_t n = n_texts * n_each, width = model.d_model, size = round_up(model.d_head);
     const Layer& first = model.layers[0];
     std::vector<float> x(n * width), heads(n * first.qkv.n_out), mixed(n * first.o.width), hidden(n * first.up.n_out);
-    Rounded rounded(n, std::max({first.qkv.n_in, first.o.n_in, first.down.n_in}));
+    Rounded rounded;
+    rounded.resize(n, std::max({first.qkv.n_in, first.o.n_in, first.down.n_in}));
 #pragma omp parallel
     {
 #pragma omp for
