@@ -269,7 +269,7 @@ def _engine() -> Any:
 
 def _bytes_of(packed: Any) -> int:
     """Bytes of weights that a step reads."""
-    from minigpt.generation.kernels import Int8GPT
+    from minigpt.generation.int8 import Int8GPT
     from minigpt.generation.packed import PackedLinear
 
     if isinstance(packed, Int8GPT):

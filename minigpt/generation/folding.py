@@ -12,7 +12,7 @@ from minigpt.model.feed_forward import FeedForward
 
 
 class Before(IntEnum):
-    """What happens to a vector before it is multiplied, as numbered in `kernels.cpp`."""
+    """What happens to a vector before it is multiplied, as numbered in `cpp/model.h`."""
 
     NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU = range(5)
 

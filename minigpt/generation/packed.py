@@ -1,8 +1,8 @@
 """A model packed for writing: fewer and larger products, with weights that are read as fast as the machine can.
 
 A new token costs little arithmetic: its time is that of reading every weight once and of calling every operation.
-Hence weights of one or two bytes, and as few operations as will do: one call for a whole step where kernels.cpp can be
-had, and else what torch has. Axis letters as in minigpt/model/attention.py.
+Hence weights of one or two bytes, and as few operations as will do: one call of C++ for a whole step where that can be
+compiled, and else what torch has. Axis letters as in minigpt/model/attention.py.
 """
 
 import copy
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minigpt.config import ModelConfig
 from minigpt.generation.folding import Before, activation, fold, fold_head_gains
 from minigpt.generation.generate import Writer
-from minigpt.generation.kernels import LARGEST_HEAD, Int8GPT, load
+from minigpt.generation.int8 import LARGEST_HEAD, Int8GPT, load
 from minigpt.model.block import Block
 from minigpt.model.cache import LayerCache
 from minigpt.model.gpt import GPT
@@ -145,4 +145,4 @@ PREPARE: dict[Before, Callable[[Tensor], Tensor]] = {
     Before.SWIGLU: _gate,
     Before.GELU: partial(F.gelu, approximate="tanh"),
 }
-"""What `kernels.cpp` does before its products, in torch's operations."""
+"""What `cpp/product.h` does before its products, in torch's operations."""

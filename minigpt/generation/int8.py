@@ -1,4 +1,4 @@
-"""Writing in int8: a whole step is one call of `kernels.cpp`, which is compiled where it is first needed and then kept.
+"""Writing in int8: a whole step is one call of `cpp/step.cpp`, which is compiled where it is first needed and kept.
 
 It takes a processor with AVX-512 VNNI and the compiler g++; elsewhere `load` gives None, and torch's operations do.
 """
@@ -21,7 +21,7 @@ from minigpt.model.block import Block
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
 INSTRUCTIONS = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 COMPILER = ("g++", "-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 LARGEST_HEAD = 128
@@ -37,7 +37,8 @@ def load() -> ctypes.CDLL | None:
     if not torch.cpu._is_vnni_supported():
         return None
     command = [*COMPILER, *(f"-m{name}" for name in INSTRUCTIONS)]
-    name = hashlib.sha256(SOURCE.read_bytes() + str(command).encode()).hexdigest()[:16] + ".so"
+    code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))
+    name = hashlib.sha256(code + str(command).encode()).hexdigest()[:16] + ".so"
     try:
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "minigpt", name)
         if not kept.exists():
@@ -53,8 +54,13 @@ def load() -> ctypes.CDLL | None:
     return library
 
 
+def round_up(n: int, to: int) -> int:
+    """The next multiple of `to`."""
+    return n + -n % to
+
+
 class Matrix(Structure):
-    """Weights in tiles, as in kernels.cpp."""
+    """Weights in tiles, as in `cpp/model.h`."""
 
     _fields_ = [(name, c_void_p) for name in ("weights", "scales", "bias")] + [
         (name, c_int64) for name in ("before", "width", "n_in", "n_out")
@@ -62,13 +68,13 @@ class Matrix(Structure):
 
 
 class Layer(Structure):
-    """A block, as in kernels.cpp."""
+    """A block, as in `cpp/model.h`."""
 
     _fields_ = [(name, Matrix) for name in ("qkv", "o", "up", "down")] + [("gains", c_void_p)]
 
 
 class Model(Structure):
-    """As in kernels.cpp."""
+    """As in `cpp/model.h`."""
 
     _fields_ = [
         *((name, c_int64) for name in ("n_layers", "n_heads", "n_kv_heads", "d_head", "d_model")),
@@ -106,11 +112,11 @@ class Int8GPT:
     def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
         """Logits (B V) of what comes after `token_ids` (B T), which join the cache."""
         n_texts, n_new = token_ids.shape
-        start, room = cache.length, cache.capacity + -cache.capacity % LANES
+        start, room = cache.length, round_up(cache.capacity, LANES)
         assert start + n_new <= cache.capacity, "the text is longer than the cache"
         if cache.layers[0].keys is None:
-            size = self.config.d_head + -self.config.d_head % LANES
-            shape = n_texts, self.config.n_kv_heads, room, size + 4  # bytes: a head's integers, then their scales
+            n_bytes = round_up(self.config.d_head, LANES) + 4  # integers and their scale
+            shape = n_texts, self.config.n_kv_heads, room, n_bytes
             for layer in cache.layers:
                 layer.keys, layer.values = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
         kept = [layer.keys for layer in cache.layers] + [layer.values for layer in cache.layers]
@@ -144,23 +150,22 @@ class Int8GPT:
         )
 
     def _matrix(self, weight: Tensor, bias: Tensor, before: Before) -> Matrix:
-        n_outputs, width = weight.shape
-        more = -n_outputs % TILE[0]
-        weight = F.pad(weight, (0, -width % TILE[1], 0, more))
-        n_in = weight.shape[1]
+        n_out, width = weight.shape
+        more, n_in = -n_out % TILE[0], round_up(width, TILE[1])
+        weight = F.pad(weight, (0, n_in - width, 0, more))
         scales = (weight.abs().amax(1) / 127).clamp(min=1e-30)
         tiles = (weight / scales[:, None]).round().view(-1, TILE[0], n_in // TILE[1], TILE[1])
         integers = (tiles.transpose(1, 2) + 128).to(torch.uint8)
         width *= 2 if before == Before.SWIGLU else 1
         addresses = map(self._address, (integers, scales, F.pad(bias, (0, more))))
-        return Matrix(*addresses, before, width, n_in, n_outputs)
+        return Matrix(*addresses, before, width, n_in, n_out)
 
     def _fill_up(self, heads: Tensor) -> Tensor:
         """The last axis (... (heads K)) with zeros between, so that each head, and each half of it, fills registers."""
         d_head = self.config.d_head
         halves = heads.unflatten(-1, (-1, d_head)).tensor_split(2, -1)
-        size = d_head + -d_head % LANES
-        return torch.cat([F.pad(half, (0, size // 2 - half.shape[-1])) for half in halves], -1).flatten(-2)
+        size = round_up(d_head, LANES) // 2
+        return torch.cat([F.pad(half, (0, size - half.shape[-1])) for half in halves], -1).flatten(-2)
 
     def _address(self, tensor: Tensor) -> int:
         self._pointed_at.append(tensor := tensor.contiguous())

@@ -10,13 +10,13 @@ from conftest import ARCHITECTURES, random_model
 from torch import Tensor
 
 from minigpt.config import SamplingConfig
-from minigpt.generation import kernels, packed
+from minigpt.generation import int8, packed
 from minigpt.generation.generate import generate
-from minigpt.generation.kernels import LARGEST_HEAD, Int8GPT
+from minigpt.generation.int8 import LARGEST_HEAD, Int8GPT
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
-pytestmark = pytest.mark.skipif(kernels.load() is None, reason="needs AVX-512 VNNI and g++")
+pytestmark = pytest.mark.skipif(int8.load() is None, reason="needs AVX-512 VNNI and g++")
 
 
 def tokens(n_texts: int, n_tokens: int, vocab_size: int = 50) -> Tensor:
@@ -185,10 +185,10 @@ def test_the_largest_head_is_the_largest() -> None:
 
 def test_the_code_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kernels.load.cache_clear()
-    assert kernels.load() is not None
+    int8.load.cache_clear()
+    assert int8.load() is not None
     assert len(list((tmp_path / "minigpt").iterdir())) == 1
     monkeypatch.setenv("PATH", "")  # no compiler any more
-    kernels.load.cache_clear()
-    assert kernels.load() is not None
-    kernels.load.cache_clear()
+    int8.load.cache_clear()
+    assert int8.load() is not None
+    int8.load.cache_clear()

@@ -1,0 +1,43 @@
+// A model that writes: token ids go in, the logits of the next token come out. All cores work on each part of it together.
+// Every text is worked on by itself, so its numbers are the same whatever is written beside it.
+
+#include <algorithm>
+#include <vector>
+
+#include "attention.h"
+#include "model.h"
+#include "product.h"
+
+// Logits (n_texts, tokens) of what comes after `tokens` (n_texts, n_each). cache: keys of each layer, then values of each,
+// (n_texts, n_kv_heads, capacity * (size + 4) bytes).
+extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t* const* cache, float* logits,
+                            int64_t n_texts, int64_t n_each, int64_t place, int64_t capacity) {
+    const New fresh = {n_texts, n_each, place, capacity};
+    const int64_t n = n_texts * n_each, width = model.d_model, size = round_up(model.d_head);
+    const Layer& first = model.layers[0];
+    std::vector<float> x(n * width), heads(n * first.qkv.n_out), mixed(n * first.o.width), hidden(n * first.up.n_out);
+    Rounded rounded;
+    rounded.resize(n, std::max({first.qkv.n_in, first.o.n_in, first.down.n_in}));
+#pragma omp parallel
+    {
+#pragma omp for
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t d = 0; d < width; d++) {
+                x[i * width + d] = model.embedding[tokens[i] * width + d] * model.embedding_scale;
+                if (model.positions) x[i * width + d] += model.positions[(place + i % n_each) * width + d];
+            }
+        for (int64_t l = 0; l < model.n_layers; l++) {
+            const Layer& layer = model.layers[l];
+            multiply(layer.qkv, x.data(), heads.data(), n, false, rounded);
+            ATTEND[size / LANES - 1](model, layer.gains, heads.data(), cache[l], cache[model.n_layers + l],
+                                     mixed.data(), fresh);
+            multiply(layer.o, mixed.data(), x.data(), n, true, rounded);
+            multiply(layer.up, x.data(), hidden.data(), n, false, rounded);
+            multiply(layer.down, hidden.data(), x.data(), n, true, rounded);
+        }
+#pragma omp single
+        for (int64_t text = 0; text < n_texts; text++)  // of each its last token
+            std::memmove(&x[text * width], &x[(text * n_each + n_each - 1) * width], width * sizeof(float));
+        multiply(model.lm_head, x.data(), logits, n_texts, false, rounded);
+    }
+}
