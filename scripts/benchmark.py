@@ -83,7 +83,7 @@ def _minigpt(*words: object) -> None:
 @app.command()
 def prepare(
     text: TextOption = None,
-    megabytes: Annotated[int, typer.Option(min=10, help="Size of the text, which FILE is repeated to.")] = 1000,
+    megabytes: Annotated[int, typer.Option(min=1, help="Size of the text, which FILE is repeated to.")] = 1000,
     vocab_size: Annotated[int, typer.Option(min=257, help="Size of the BPE vocabulary.")] = 4096,
     repeats: RepeatsOption = 3,
     as_json: JsonOption = False,
@@ -94,8 +94,8 @@ def prepare(
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place:
         small, large, tokenizer = (Path(place) / name for name in ("small.txt", "large.txt", "tokenizer.json"))
-        _write_text(small, text, 10)
-        _write_text(large, text, megabytes)
+        _write_text(small, text, min(10, megabytes))
+        _write_text(large, text or small, megabytes)
         _in_new_process(_learn, small, tokenizer, vocab_size)
         for _ in range(repeats):
             for side, work in sides.items():
@@ -134,7 +134,7 @@ def _write_text(path: Path, text: Path | None, megabytes: int) -> None:
     if text is None:
         from minigpt.data import stories
 
-        content = "\n".join(stories.generate(30_000, seed=0)).encode()
+        content = "\n".join(stories.generate(5_000, seed=0)).encode()
     else:
         content = text.read_bytes() + b"\n"
     with path.open("wb") as file:

@@ -68,7 +68,7 @@ def test_preparation_is_compared_with_tiktokens_own() -> None:
         SCRIPT,
         "prepare",
         "--megabytes",
-        "10",
+        "1",
         "--repeats",
         "1",
         "--vocab-size",
@@ -110,8 +110,8 @@ def test_the_parts_of_a_training_step_add_up_to_its_share_of_the_matrix_rate(
 
 
 def test_peak_memory_grows_with_all_logits_at_once() -> None:
-    recipe, size = SCRIPT.parents[1] / "configs/stories.yaml", 20_000
-    changes = [*TINY, "model.context_length=256", "training.batch_size=16"]
+    recipe, size = SCRIPT.parents[1] / "configs/stories.yaml", 16_000
+    changes = [*TINY, "model.context_length=256", "training.batch_size=8"]
     command = [sys.executable, SCRIPT, "memory", recipe, *changes, "--vocab-size", str(size), "--json"]
     peaks = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["peak_megabytes"]
-    assert peaks["all logits at once"] > peaks["minigpt"] + 16 * 256 * size * 4 / 1e6
+    assert peaks["all logits at once"] > peaks["minigpt"] + 8 * 256 * size * 4 / 1e6
