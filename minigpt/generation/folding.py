@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from minigpt.model.attention import Attention
-from minigpt.model.feed_forward import FeedForward
+from minigpt.model.block import Block
 
 
 class Before(IntEnum):
@@ -17,32 +17,51 @@ class Before(IntEnum):
     NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU = range(5)
 
 
-def fold(layers: Sequence[nn.Linear], norm: nn.Module | None = None) -> tuple[Tensor, Tensor, Before]:
-    """Weights (out in) and biases (out) of the layers side by side, and what is left to do of the norm before them.
+class Folded(NamedTuple):
+    """A matrix, and what comes before it."""
 
-    RMSNorm's factor sqrt(in) becomes part of the weights as well.
-    """
+    weight: Tensor  # out in
+    bias: Tensor  # out
+    before: Before
+
+
+class FoldedBlock(NamedTuple):
+    """A block as four matrices. Gains ((H + G) K) are those of queries and keys, with RMSNorm's factor sqrt(K)."""
+
+    qkv: Folded
+    o: Folded
+    up: Folded  # where there is a gate, it comes first
+    down: Folded
+    gains: Tensor | None
+
+
+def fold(layers: Sequence[nn.Linear], before: nn.Module | Before) -> Folded:
+    """The layers side by side; gains and biases of the norm before them, and RMSNorm's factor, become part of them."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
-    bias = torch.cat([weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias for layer in layers])
-    bias = bias.detach()
-    if isinstance(norm, nn.LayerNorm):
-        if norm.bias is not None:
-            bias = bias + weight @ norm.bias.detach()
-        return weight * norm.weight.detach(), bias, Before.LAYER_NORM
-    if isinstance(norm, nn.RMSNorm):
-        return weight * norm.weight.detach() * math.sqrt(weight.shape[1]), bias, Before.RMS_NORM
-    return weight, bias, Before.NOTHING
+    biases = [weight.new_zeros(len(layer.weight)) if layer.bias is None else layer.bias.detach() for layer in layers]
+    bias = torch.cat(biases)
+    if isinstance(before, nn.LayerNorm):
+        if before.bias is not None:
+            bias = bias + weight @ before.bias.detach()
+        return Folded(weight * before.weight.detach(), bias, Before.LAYER_NORM)
+    if isinstance(before, nn.RMSNorm):
+        return Folded(weight * before.weight.detach() * math.sqrt(weight.shape[1]), bias, Before.RMS_NORM)
+    assert isinstance(before, Before)
+    return Folded(weight, bias, before)
 
 
-def fold_head_gains(attention: Attention) -> Tensor | None:
-    """Gains ((H + G) K) of the norms of queries and keys, with RMSNorm's factor sqrt(K)."""
-    q_norm, k_norm = attention.q_norm, attention.k_norm
-    if not (isinstance(q_norm, nn.RMSNorm) and isinstance(k_norm, nn.RMSNorm)):
-        return None
-    gains = torch.cat([q_norm.weight.repeat(attention.n_heads), k_norm.weight.repeat(attention.n_kv_heads)])
-    return gains.detach() * math.sqrt(attention.d_head)
-
-
-def activation(feed_forward: FeedForward) -> Before:
-    """What happens before the way down."""
-    return Before.GELU if feed_forward.gate_proj is None else Before.SWIGLU
+def fold_block(block: Block) -> FoldedBlock:
+    """All that a block is for writing."""
+    attention, feed_forward = block.attention, block.feed_forward
+    q_norm, k_norm, gate = attention.q_norm, attention.k_norm, feed_forward.gate_proj
+    gains = None
+    if isinstance(q_norm, nn.RMSNorm) and isinstance(k_norm, nn.RMSNorm):
+        gains = torch.cat([q_norm.weight.repeat(attention.n_heads), k_norm.weight.repeat(attention.n_kv_heads)])
+        gains = gains.detach() * math.sqrt(attention.d_head)
+    return FoldedBlock(
+        fold([attention.q_proj, attention.k_proj, attention.v_proj], block.attention_norm),
+        fold([attention.o_proj], Before.NOTHING),
+        fold([*filter(None, [gate]), feed_forward.up_proj], block.feed_forward_norm),
+        fold([feed_forward.down_proj], Before.GELU if gate is None else Before.SWIGLU),
+        gains,
+    )

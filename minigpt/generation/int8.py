@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minigpt.generation.folding import Before, activation, fold, fold_head_gains
+from minigpt.generation.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
@@ -96,7 +96,7 @@ class Int8GPT:
         self._next_logits = library.next_logits
         self.config = config = model.config
         self._pointed_at: list[object] = []
-        layers = [self._layer(block) for block in model.blocks if isinstance(block, Block)]
+        layers = [self._layer(fold_block(block)) for block in model.blocks if isinstance(block, Block)]
         rotary, positions = model.rotary, model.position_embedding
         self._model = Model(
             config.n_layers, config.n_heads, config.n_kv_heads, config.d_head, config.d_model, model.embedding_scale,
@@ -105,7 +105,7 @@ class Int8GPT:
             cosine=self._address(self._fill_up(rotary.cosine)) if rotary is not None else None,
             sine=self._address(self._fill_up(rotary.sine)) if rotary is not None else None,
             layers=ctypes.addressof(array := (Layer * len(layers))(*layers)),
-            lm_head=self._matrix(*fold([model.lm_head], model.final_norm)),
+            lm_head=self._matrix(fold([model.lm_head], model.final_norm)),
         )  # fmt: skip
         self._pointed_at.append(array)
 
@@ -135,21 +135,18 @@ class Int8GPT:
         """Of weights, which a step reads."""
         return sum(part.nbytes for part in self._pointed_at if isinstance(part, Tensor) and part.dtype == torch.uint8)
 
-    def _layer(self, block: Block) -> Layer:
-        attention, feed_forward = block.attention, block.feed_forward
-        weight, bias, norm = fold((attention.q_proj, attention.k_proj, attention.v_proj), block.attention_norm)
-        o_weight, o_bias, nothing = fold([attention.o_proj])
-        gains = fold_head_gains(attention)
-        up = [*filter(None, [feed_forward.gate_proj]), feed_forward.up_proj]
+    def _layer(self, block: FoldedBlock) -> Layer:
+        weight, bias, norm = block.qkv
         return Layer(
-            self._matrix(self._fill_up(weight.T).T, self._fill_up(bias), norm),
-            self._matrix(self._fill_up(o_weight), o_bias, nothing),
-            self._matrix(*fold(up, block.feed_forward_norm)),
-            self._matrix(*fold([feed_forward.down_proj])[:2], activation(feed_forward)),
-            None if gains is None else self._address(self._fill_up(gains)),
+            self._matrix(Folded(self._fill_up(weight.T).T, self._fill_up(bias), norm)),
+            self._matrix(block.o._replace(weight=self._fill_up(block.o.weight))),
+            self._matrix(block.up),
+            self._matrix(block.down),
+            None if block.gains is None else self._address(self._fill_up(block.gains)),
         )
 
-    def _matrix(self, weight: Tensor, bias: Tensor, before: Before) -> Matrix:
+    def _matrix(self, folded: Folded) -> Matrix:
+        weight, bias, before = folded
         n_out, width = weight.shape
         more, n_in = -n_out % TILE[0], round_up(width, TILE[1])
         weight = F.pad(weight, (0, n_in - width, 0, more))

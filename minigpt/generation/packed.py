@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.config import ModelConfig
-from minigpt.generation.folding import Before, activation, fold, fold_head_gains
+from minigpt.generation.folding import Before, Folded, fold, fold_block
 from minigpt.generation.generate import Writer
 from minigpt.generation.int8 import LARGEST_HEAD, Int8GPT, load
 from minigpt.model.block import Block
@@ -43,18 +43,18 @@ def pack(model: GPT, dtype: torch.dtype) -> Writer:
     packed.dropout = nn.Identity()  # type: ignore[assignment]
     packed.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in model.blocks if isinstance(block, Block))
     packed.final_norm = nn.Identity()
-    packed.lm_head = PackedLinear(*fold([model.lm_head], model.final_norm), dtype)  # type: ignore[assignment]
+    packed.lm_head = PackedLinear(fold([model.lm_head], model.final_norm), dtype)  # type: ignore[assignment]
     return packed
 
 
 class PackedLinear(nn.Module):
     """A linear layer x (B T in) -> B T out in `dtype`, and what comes before it."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, before: Before, dtype: torch.dtype) -> None:
+    def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
         super().__init__()
-        self.before, self.dtype = before, dtype
-        self.bias = bias.to(dtype) if bias.any() else None
-        weight = weight.to(dtype)
+        self.before, self.dtype = folded.before, dtype
+        self.bias = folded.bias.to(dtype) if folded.bias.any() else None
+        weight = folded.weight.to(dtype)
         self.n_bytes = weight.nbytes
         # oneDNN's blocked order of weights makes a product with few vectors twice as fast as torch's own kernel.
         self.blocked = _onednn_multiplies(weight)
@@ -72,16 +72,11 @@ class PackedBlock(nn.Module):
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         super().__init__()
-        attention, feed_forward = block.attention, block.feed_forward
+        attention, folded = block.attention, fold_block(block)
         self.n_heads, self.n_kv_heads, self.d_head = attention.n_heads, attention.n_kv_heads, attention.d_head
-        qkv = attention.q_proj, attention.k_proj, attention.v_proj
-        self.qkv_proj = PackedLinear(*fold(qkv, block.attention_norm), dtype)
-        self.o_proj = PackedLinear(*fold([attention.o_proj]), dtype)
-        up = [*filter(None, [feed_forward.gate_proj]), feed_forward.up_proj]
-        self.up_proj = PackedLinear(*fold(up, block.feed_forward_norm), dtype)
-        self.down_proj = PackedLinear(*fold([feed_forward.down_proj])[:2], activation(feed_forward), dtype)
-        gains = fold_head_gains(attention)
-        self.gains = None if gains is None else gains.view(-1, 1, self.d_head)  # (H + G) 1 K
+        self.qkv_proj, self.o_proj = PackedLinear(folded.qkv, dtype), PackedLinear(folded.o, dtype)
+        self.up_proj, self.down_proj = PackedLinear(folded.up, dtype), PackedLinear(folded.down, dtype)
+        self.gains = None if folded.gains is None else folded.gains.view(-1, 1, self.d_head)  # (H + G) 1 K
 
     def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:
         x = x + self.o_proj(self.attention(self.qkv_proj(x), rotation, cache))

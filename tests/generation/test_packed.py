@@ -11,7 +11,7 @@ from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation import evaluate
 from minigpt.generation import int8
-from minigpt.generation.folding import fold
+from minigpt.generation.folding import Before, fold
 from minigpt.generation.packed import PackedLinear, pack, weights_for_writing
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
@@ -70,7 +70,7 @@ def test_small_weights_are_the_same_matrix_but_for_rounding(bias: bool, width: i
     x = torch.randn(2, 3, width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         exact = torch.cat([layer(x) for layer in layers], -1)
-        rounded = PackedLinear(*fold(layers), torch.bfloat16)(x).float()
+        rounded = PackedLinear(fold(layers, Before.NOTHING), torch.bfloat16)(x).float()
     assert ((rounded - exact).norm() / exact.norm()).item() < 0.02
 
 
