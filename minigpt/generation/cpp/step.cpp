@@ -2,7 +2,8 @@
 // Every text is worked on by itself, so its numbers are the same whatever is written beside it.
 
 #include <algorithm>
-#include <vector>
+#include <cstring>
+#include <memory>
 
 #include "attention.h"
 #include "model.h"
@@ -15,7 +16,9 @@ extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t*
     const New fresh = {n_texts, n_each, place, capacity};
     const int64_t n = n_texts * n_each, width = model.d_model, size = round_up(model.d_head);
     const Layer& first = model.layers[0];
-    std::vector<float> x(n * width), heads(n * first.qkv.n_out), mixed(n * first.o.width), hidden(n * first.up.n_out);
+    const std::unique_ptr<float[]> room(new float[n * (width + first.qkv.n_out + first.o.width + first.up.n_out)]);
+    float *const x = room.get(), *const heads = x + n * width, *const mixed = heads + n * first.qkv.n_out;
+    float* const hidden = mixed + n * first.o.width;
     Rounded rounded;
     rounded.resize(n, std::max({first.qkv.n_in, first.o.n_in, first.down.n_in}));
 #pragma omp parallel
@@ -28,16 +31,15 @@ extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t*
             }
         for (int64_t l = 0; l < model.n_layers; l++) {
             const Layer& layer = model.layers[l];
-            multiply(layer.qkv, x.data(), heads.data(), n, false, rounded);
-            ATTEND[size / LANES - 1](model, layer.gains, heads.data(), cache[l], cache[model.n_layers + l],
-                                     mixed.data(), fresh);
-            multiply(layer.o, mixed.data(), x.data(), n, true, rounded);
-            multiply(layer.up, x.data(), hidden.data(), n, false, rounded);
-            multiply(layer.down, hidden.data(), x.data(), n, true, rounded);
+            multiply(layer.qkv, x, heads, n, false, rounded);
+            ATTEND[size / LANES - 1](model, layer.gains, heads, cache[l], cache[model.n_layers + l], mixed, fresh);
+            multiply(layer.o, mixed, x, n, true, rounded);
+            multiply(layer.up, x, hidden, n, false, rounded);
+            multiply(layer.down, hidden, x, n, true, rounded);
         }
 #pragma omp single
         for (int64_t text = 0; text < n_texts; text++)  // of each its last token
-            std::memmove(&x[text * width], &x[(text * n_each + n_each - 1) * width], width * sizeof(float));
-        multiply(model.lm_head, x.data(), logits, n_texts, false, rounded);
+            std::memmove(x + text * width, x + (text * n_each + n_each - 1) * width, width * sizeof(float));
+        multiply(model.lm_head, x, logits, n_texts, false, rounded);
     }
 }
