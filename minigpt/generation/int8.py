@@ -4,18 +4,19 @@ It takes a processor with AVX-512 VNNI and the compiler g++; elsewhere `load` gi
 """
 
 import ctypes
+import functools
 import hashlib
 import os
 import subprocess
 import tempfile
 from ctypes import Structure, c_float, c_int64, c_void_p
-from functools import cache
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minigpt.config import ModelConfig
 from minigpt.generation.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache
@@ -25,13 +26,15 @@ SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
 INSTRUCTIONS = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
 COMPILER = ("g++", "-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 LARGEST_HEAD = 128
+LARGEST_SUM = 2**16
+"""Products of integers of one byte that fit into 32 bits when they are added up."""
 TILE = (32, 4)
 """Outputs and inputs of the weights that two instructions take."""
 LANES = 16
 """Numbers in a register: heads are filled up to a multiple of it, and so is the room of a cache."""
 
 
-@cache
+@functools.cache
 def load() -> ctypes.CDLL | None:
     """The compiled code, or None where this machine cannot have it."""
     if not torch.cpu._is_vnni_supported():
@@ -52,6 +55,12 @@ def load() -> ctypes.CDLL | None:
     library.next_logits.argtypes = [c_void_p] * 4 + [c_int64] * 4
     library.next_logits.restype = None
     return library
+
+
+def fits(config: ModelConfig) -> bool:
+    """Whether the integers are large enough for a model of this shape."""
+    widths = config.context_length, config.d_model, config.d_ff, config.n_heads * config.d_head
+    return config.d_head <= LARGEST_HEAD and max(widths) <= LARGEST_SUM
 
 
 def round_up(n: int, to: int) -> int:
@@ -93,35 +102,42 @@ class Int8GPT:
     def __init__(self, model: GPT) -> None:
         library = load()
         assert library is not None
+        assert fits(model.config)
         self._next_logits = library.next_logits
         self.config = config = model.config
+        self.n_bytes = 0
+        """Of weights, which a step reads."""
         self._pointed_at: list[object] = []
         layers = [self._layer(fold_block(block)) for block in model.blocks if isinstance(block, Block)]
+        array = (Layer * len(layers))(*layers)
+        self._pointed_at.append(array)
         rotary, positions = model.rotary, model.position_embedding
         self._model = Model(
-            config.n_layers, config.n_heads, config.n_kv_heads, config.d_head, config.d_model, model.embedding_scale,
+            len(layers), config.n_heads, config.n_kv_heads, config.d_head, config.d_model, model.embedding_scale,
             embedding=self._address(model.token_embedding.weight.detach()),
             positions=self._address(positions.weight.detach()) if positions is not None else None,
             cosine=self._address(self._fill_up(rotary.cosine)) if rotary is not None else None,
             sine=self._address(self._fill_up(rotary.sine)) if rotary is not None else None,
-            layers=ctypes.addressof(array := (Layer * len(layers))(*layers)),
+            layers=ctypes.addressof(array),
             lm_head=self._matrix(fold([model.lm_head], model.final_norm)),
         )  # fmt: skip
-        self._pointed_at.append(array)
 
     def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
         """Logits (B V) of what comes after `token_ids` (B T), which join the cache."""
         n_texts, n_new = token_ids.shape
         start, room = cache.length, round_up(cache.capacity, LANES)
         assert start + n_new <= cache.capacity, "the text is longer than the cache"
-        if cache.layers[0].keys is None:
-            n_bytes = round_up(self.config.d_head, LANES) + 4  # integers and their scale
-            shape = n_texts, self.config.n_kv_heads, room, n_bytes
+        n_bytes = round_up(self.config.d_head, LANES) + 4  # of a head: integers and their scale
+        shape = n_texts, self.config.n_kv_heads, room, n_bytes
+        kept = []  # keys of each layer, then values of each
+        for name in ("keys", "values"):
             for layer in cache.layers:
-                layer.keys, layer.values = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
-        kept = [layer.keys for layer in cache.layers] + [layer.values for layer in cache.layers]
-        places = (c_void_p * len(kept))(*[part.data_ptr() for part in kept if part is not None])
-        token_ids = token_ids.contiguous()
+                if getattr(layer, name) is None:
+                    setattr(layer, name, torch.empty(shape, dtype=torch.uint8))
+                kept.append(getattr(layer, name))
+        assert kept[0].shape == shape
+        places = (c_void_p * len(kept))(*[part.data_ptr() for part in kept])
+        token_ids = token_ids.to(torch.int64).contiguous()
         logits = torch.empty(n_texts, self._model.lm_head.n_out)
         self._next_logits(
             ctypes.addressof(self._model), token_ids.data_ptr(), places, logits.data_ptr(), n_texts, n_new, start, room
@@ -129,11 +145,6 @@ class Int8GPT:
         for layer in cache.layers:
             layer.length += n_new
         return logits
-
-    @property
-    def n_bytes(self) -> int:
-        """Of weights, which a step reads."""
-        return sum(part.nbytes for part in self._pointed_at if isinstance(part, Tensor) and part.dtype == torch.uint8)
 
     def _layer(self, block: FoldedBlock) -> Layer:
         weight, bias, norm = block.qkv
@@ -154,6 +165,7 @@ class Int8GPT:
         tiles = (weight / scales[:, None]).round().view(-1, TILE[0], n_in // TILE[1], TILE[1])
         integers = (tiles.transpose(1, 2) + 128).to(torch.uint8)
         width *= 2 if before == Before.SWIGLU else 1
+        self.n_bytes += integers.nbytes
         addresses = map(self._address, (integers, scales, F.pad(bias, (0, more))))
         return Matrix(*addresses, before, width, n_in, n_out)
 
@@ -165,5 +177,7 @@ class Int8GPT:
         return torch.cat([F.pad(half, (0, size - half.shape[-1])) for half in halves], -1).flatten(-2)
 
     def _address(self, tensor: Tensor) -> int:
+        assert tensor.device.type == "cpu"
+        assert tensor.dtype in (torch.float32, torch.uint8)
         self._pointed_at.append(tensor := tensor.contiguous())
         return tensor.data_ptr()

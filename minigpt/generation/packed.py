@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minigpt.config import ModelConfig
 from minigpt.generation.folding import Before, Folded, fold, fold_block
 from minigpt.generation.generate import Writer
-from minigpt.generation.int8 import LARGEST_HEAD, Int8GPT, load
+from minigpt.generation.int8 import Int8GPT, fits, load
 from minigpt.model.block import Block
 from minigpt.model.cache import LayerCache
 from minigpt.model.gpt import GPT
@@ -27,8 +27,9 @@ from minigpt.model.position import Rotation
 
 def weights_for_writing(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """What to pack the weights of a model in that was trained in `dtype`."""
-    able = device.type == "cpu" and config.d_head <= LARGEST_HEAD and load() is not None
-    return torch.int8 if dtype == torch.bfloat16 and able else dtype
+    if dtype == torch.bfloat16 and device.type == "cpu" and fits(config) and load() is not None:
+        return torch.int8
+    return dtype
 
 
 def pack(model: GPT, dtype: torch.dtype) -> Writer:

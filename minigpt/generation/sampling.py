@@ -71,11 +71,11 @@ def pick(probabilities: Tensor, config: SamplingConfig, generator: torch.Generat
     return most_probable(probabilities) if config.temperature < NEARLY_ZERO else draw(probabilities, generator)
 
 
-def most_probable(logits: Tensor) -> Tensor:
+def most_probable(rows: Tensor) -> Tensor:
     """The token (B) of the largest number of each row, the first one if there are several: of many, first its run."""
-    if logits.shape[1] <= RUN:
-        return logits.argmax(-1)
-    runs = _runs(logits, -math.inf)
+    if rows.shape[1] <= RUN:
+        return rows.argmax(-1)
+    runs = _runs(rows, -math.inf)
     run = runs.amax(-1).argmax(-1)
     return run * RUN + runs[torch.arange(len(runs)), run].argmax(-1)
 

@@ -12,7 +12,9 @@ class LayerCache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
-        self.keys: Tensor | None = None  # B G S K, made when the first keys show device and dtype
+        self.keys: Tensor | None = (
+            None  # B G S K, made when the first keys show device and dtype; int8 has its own order
+        )
         self.values: Tensor | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

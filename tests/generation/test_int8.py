@@ -1,18 +1,19 @@
 """Writing in int8 beside the same arithmetic in torch's operations."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ARCHITECTURES, random_model
+from conftest import ARCHITECTURES, SHAPE, random_model
 from torch import Tensor
 
-from minigpt.config import SamplingConfig
+from minigpt.config import ModelConfig, SamplingConfig
 from minigpt.generation import int8, packed
 from minigpt.generation.generate import generate
-from minigpt.generation.int8 import LARGEST_HEAD, Int8GPT
+from minigpt.generation.int8 import Int8GPT
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
@@ -163,6 +164,38 @@ def test_texts_that_begin_as_one_and_outgrow_the_context_are_as_if_written_alone
     assert torch.equal(logits(3), logits(1).expand(3, -1, -1))
 
 
+def test_prompts_longer_than_the_context_go_on_as_if_each_were_alone() -> None:
+    model, prompts = Int8GPT(random_model(context_length=24)), tokens(3, 40)
+    config = SamplingConfig(temperature=0, max_new_tokens=40)
+
+    def written(prompt: Tensor) -> Tensor:
+        return torch.stack([step.logits for step in generate(model, prompt, config, end_of_text=-1, seed=0)], 1)
+
+    assert torch.equal(written(prompts), torch.cat([written(prompt) for prompt in prompts]))
+
+
+def test_samples_of_one_prompt_part_after_it() -> None:
+    model, config = Int8GPT(random_model(context_length=24)), SamplingConfig(max_new_tokens=12)
+    prompt = tokens(1, 5)
+    steps = list(generate(model, prompt[0], config, end_of_text=-1, seed=0, n_samples=4))
+    texts = torch.cat([prompt.expand(4, -1), torch.stack([step.token_ids for step in steps], 1)], 1)
+    assert len({tuple(text) for text in texts.tolist()}) == 4
+    logits = torch.stack([step.logits for step in steps], 1)
+    assert torch.equal(logits, token_by_token(model, texts[:, :-1], 5))
+
+
+def test_token_ids_of_four_bytes_are_the_same_tokens() -> None:
+    model, text = Int8GPT(random_model()), tokens(2, 16)
+    assert torch.equal(token_by_token(model, text.int()), token_by_token(model, text))
+
+
+def test_a_model_with_a_number_that_is_none_gives_none() -> None:
+    model = random_model(n_layers=1)
+    with torch.no_grad():
+        model.blocks[0].feed_forward.up_proj.weight[3, 5] = math.nan
+    assert token_by_token(Int8GPT(model), tokens(2, 8)).isnan().all()
+
+
 def test_a_model_may_change_after_it_was_packed() -> None:
     model = random_model(tie_embeddings=False)
     packed_model, text = Int8GPT(model), tokens(1, 16)
@@ -174,13 +207,24 @@ def test_a_model_may_change_after_it_was_packed() -> None:
     assert torch.equal(token_by_token(packed_model, text), before)
 
 
-def test_the_largest_head_is_the_largest() -> None:
-    able = random_model(d_head=LARGEST_HEAD).config, random_model(d_head=LARGEST_HEAD + 2).config
-    device = torch.device("cpu")
-    assert [packed.weights_for_writing(config, torch.bfloat16, device) for config in able] == [
-        torch.int8,
-        torch.bfloat16,
-    ]
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ({"d_head": 128, "d_ff": 65_536}, torch.int8),
+        ({"d_head": 130}, torch.bfloat16),
+        ({"d_ff": 65_537}, torch.bfloat16),
+        ({"context_length": 65_537}, torch.bfloat16),
+    ],
+)
+def test_what_does_not_fit_is_written_in_bfloat16(shape: dict[str, int], dtype: torch.dtype) -> None:
+    config = ModelConfig(**{**SHAPE, **shape})
+    assert packed.weights_for_writing(config, torch.bfloat16, torch.device("cpu")) == dtype
+
+
+def test_nothing_is_compiled_for_a_model_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "load", lambda: pytest.fail("compiled"))
+    config, device = random_model().config, torch.device("cpu")
+    assert packed.weights_for_writing(config, torch.float32, device) == torch.float32
 
 
 def test_the_code_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ struct Weights {
     }
 };
 
-// One new token of one text looks around with the heads of one group.
+// One new token looks around with the heads of one group.
 template <int64_t SIZE>
 static void attend_group(const float* query, int64_t n_queries, int64_t d_head, Kept kept, Kept next,
                          int64_t n_places, float* mixed) {
@@ -140,10 +140,10 @@ static void attend_group(const float* query, int64_t n_queries, int64_t d_head, 
 // so far; the keys and values join the cache. mixed: (tokens, n_heads, size).
 template <int64_t SIZE>
 static void attend(const Model& model, const float* gains, float* heads, uint32_t* keys, uint32_t* values,
-                   float* mixed, New fresh) {
+                   float* mixed, NewTokens fresh) {
     const int64_t n_heads = model.n_heads, n_kv_heads = model.n_kv_heads, n_queries = n_heads / n_kv_heads;
     const int64_t row = (n_heads + 2 * n_kv_heads) * SIZE;
-#pragma omp for collapse(2) nowait
+#pragma omp for collapse(2) schedule(static) nowait
     for (int64_t text = 0; text < fresh.n_texts; text++)
         for (int64_t g = 0; g < n_kv_heads; g++)
             for (int64_t t = 0; t < fresh.n_each; t++) {
@@ -152,13 +152,13 @@ static void attend(const Model& model, const float* gains, float* heads, uint32_
                 keep<SIZE>(key, key + n_kv_heads * SIZE,
                            Kept(keys, values, text * n_kv_heads + g, fresh.capacity, SIZE), fresh.place + t);
             }
-    if (fresh.n_each > 1) {  // a single token's key is looked at by the thread that has kept it
+    if (fresh.n_each > 1) {  // a single token's key is looked at by the thread that has kept it: both loops are static
 #pragma omp barrier
     }
-#pragma omp for collapse(3)
+#pragma omp for collapse(3) schedule(static)
     for (int64_t text = 0; text < fresh.n_texts; text++)
-        for (int64_t t = 0; t < fresh.n_each; t++)
-            for (int64_t g = 0; g < n_kv_heads; g++) {
+        for (int64_t g = 0; g < n_kv_heads; g++)
+            for (int64_t t = 0; t < fresh.n_each; t++) {
                 const int64_t token = text * fresh.n_each + t, group = text * n_kv_heads + g;
                 float* const queries = heads + token * row + g * n_queries * SIZE;
                 for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, model, gains, fresh.place + t);

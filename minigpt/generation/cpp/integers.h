@@ -39,20 +39,27 @@ struct Vector {
 };
 
 static inline Vector to_integers(const float* x, int64_t n, int8_t* integers) {
-    float largest = 1e-30f;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < n; i++) largest = larger(largest, std::fabs(x[i]));
+    int32_t bits = 0;  // without its sign a float grows with its bits, and NaN is the largest
+#pragma omp simd reduction(max : bits)
+    for (int64_t i = 0; i < n; i++) {
+        int32_t number;
+        std::memcpy(&number, x + i, 4);
+        number &= 0x7fffffff;
+        bits = number > bits ? number : bits;
+    }
+    float largest;
+    std::memcpy(&largest, &bits, 4);
+    largest = largest < 1e-30f ? 1e-30f : largest;
     const float steps = 127 / largest;
     int32_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        const int32_t integer = int32_t(std::nearbyint(x[i] * steps));
-        integers[i] = int8_t(integer);
-        sum += integer;
+        integers[i] = int8_t(int32_t(std::nearbyint(x[i] * steps)));
+        sum += integers[i];
     }
     return {largest / 127, sum};
 }
 
-// Adds four products to each of 16 sums; the intrinsic would make g++ 12 copy every sum twice in the loop below.
+// Adds four products to each of 16 sums; the intrinsic makes g++ 12 copy every sum twice in a loop.
 static inline void add_products(__m512i& sums, __m512i weights, __m512i inputs) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
 }

@@ -6,7 +6,7 @@
 
 enum Before : int64_t { NOTHING, RMS_NORM, LAYER_NORM, SWIGLU, GELU };
 
-// Weights are tiles (outputs / 32, inputs / 4, 32, 4), filled up with zeros.
+// Weights are tiles (outputs / 32, inputs / 4, 32, 4), filled up with weights of zero.
 struct Matrix {
     const uint8_t* weights;      // 128 too large: the instruction wants one side without a sign
     const float *scales, *bias;  // one for each output
@@ -22,11 +22,11 @@ struct Layer {
 struct Model {
     int64_t n_layers, n_heads, n_kv_heads, d_head, d_model;
     float embedding_scale;
-    const float *embedding, *positions, *cosine, *sine;  // (tokens or places, d_model or size); or null
+    const float *embedding, *positions, *cosine, *sine;  // (tokens or places, d_model or size); all but the first or null
     const Layer* layers;
     Matrix lm_head;
 };
 
-struct New {  // tokens, which come after `place` others; the cache has room for `capacity`
+struct NewTokens {  // which come after `place` others; the cache has room for `capacity`
     int64_t n_texts, n_each, place, capacity;
 };

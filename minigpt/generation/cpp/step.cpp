@@ -13,7 +13,7 @@
 // (n_texts, n_kv_heads, capacity * (size + 4) bytes).
 extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t* const* cache, float* logits,
                             int64_t n_texts, int64_t n_each, int64_t place, int64_t capacity) {
-    const New fresh = {n_texts, n_each, place, capacity};
+    const NewTokens fresh = {n_texts, n_each, place, capacity};
     const int64_t n = n_texts * n_each, width = model.d_model, size = round_up(model.d_head);
     const Layer& first = model.layers[0];
     const std::unique_ptr<float[]> room(new float[n * (width + first.qkv.n_out + first.o.width + first.up.n_out)]);
