@@ -127,16 +127,15 @@ class Int8GPT:
         n_texts, n_new = token_ids.shape
         start, room = cache.length, round_up(cache.capacity, LANES)
         assert start + n_new <= cache.capacity, "the text is longer than the cache"
-        n_bytes = round_up(self.config.d_head, LANES) + 4  # of a head: integers and their scale
-        shape = n_texts, self.config.n_kv_heads, room, n_bytes
-        kept = []  # keys of each layer, then values of each
-        for name in ("keys", "values"):
+        if cache.layers[0].keys is None:
+            n_bytes = round_up(self.config.d_head, LANES) + 4  # of a head: integers and their scale
+            shape = n_texts, self.config.n_kv_heads, room, n_bytes
             for layer in cache.layers:
-                if getattr(layer, name) is None:
-                    setattr(layer, name, torch.empty(shape, dtype=torch.uint8))
-                kept.append(getattr(layer, name))
-        assert kept[0].shape == shape
-        places = (c_void_p * len(kept))(*[part.data_ptr() for part in kept])
+                layer.keys, layer.values = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
+        kept = [layer.keys for layer in cache.layers] + [layer.values for layer in cache.layers]
+        assert kept[0] is not None
+        assert len(kept[0]) == n_texts
+        places = (c_void_p * len(kept))(*[part.data_ptr() for part in kept])  # type: ignore[union-attr]
         token_ids = token_ids.to(torch.int64).contiguous()
         logits = torch.empty(n_texts, self._model.lm_head.n_out)
         self._next_logits(
