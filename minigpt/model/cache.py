@@ -12,9 +12,8 @@ class LayerCache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
-        self.keys: Tensor | None = (
-            None  # B G S K, made when the first keys show device and dtype; int8 has its own order
-        )
+        # B G S K, made when the first keys show device and dtype; int8 has an order of its own.
+        self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,8 +41,13 @@ class Cache:
     """
 
     def __init__(self, config: ModelConfig, n_tokens: int | None = None) -> None:
-        self.capacity = min(n_tokens or config.context_length, config.context_length)
-        self.layers = [LayerCache(self.capacity) for _ in range(config.n_layers)]
+        capacity = min(n_tokens or config.context_length, config.context_length)
+        self.layers = [LayerCache(capacity) for _ in range(config.n_layers)]
+
+    @property
+    def capacity(self) -> int:
+        """Positions that there is room for."""
+        return self.layers[0].capacity
 
     @property
     def length(self) -> int:

@@ -45,7 +45,9 @@ def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, 
 
 
 @needs_compiled
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    "options", [*OPTIONS, {"d_head": 32, "n_kv_heads": 2}, {"d_head": 16, "norm": "layernorm"}], ids=str
+)
 def test_a_model_in_int8_gives_nearly_the_same_logits_token_by_token(options: dict[str, Any]) -> None:
     model = random_model(**options)
     packed, cache = pack(model, torch.int8), Cache(model.config)
