@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from minigpt.config import Config, ModelConfig
+from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
 from minigpt.tokenizers import check_kind

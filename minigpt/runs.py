@@ -9,10 +9,10 @@ from pydantic import NonNegativeInt, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError, nearest
 from minigpt.model.gpt import GPT
-from minigpt.recipes import load_recipe
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from minigpt.config import SamplingConfig
+from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
 from minigpt.generation.packed import pack, weights_for_writing

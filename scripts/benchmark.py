@@ -178,7 +178,7 @@ def _encode_with_tiktoken(text: Path, tokenizer: Path) -> None:
 
 def _prepare(text: Path, tokenizer: Path) -> None:
     """What `minigpt train` does with a text before it trains, its tokenizer being there."""
-    from minigpt.config import DataConfig
+    from minigpt.config.hyperparameters import DataConfig
     from minigpt.data.sources import open_source
     from minigpt.data.tokens import prepare_tokens
     from minigpt.tokenizers import load_tokenizer
@@ -205,7 +205,7 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Tokens per second beside Transformers' generate with its cache, on the same weights; one text and sixteen."""
-    from minigpt.config import ModelConfig
+    from minigpt.config.hyperparameters import ModelConfig
     from minigpt.generation.packed import pack, weights_for_writing
     from minigpt.interop.huggingface import to_transformers
     from minigpt.model.gpt import GPT
@@ -279,7 +279,7 @@ def _bytes_of(packed: Any) -> int:
 
 def _rate(model: Any, n_samples: int, new_tokens: int) -> float:
     """Tokens per second of minigpt, most probable token each time, out of a prompt of 8 tokens."""
-    from minigpt.config import SamplingConfig
+    from minigpt.config.hyperparameters import SamplingConfig
     from minigpt.generation.generate import generate
 
     settings = SamplingConfig(temperature=0, max_new_tokens=new_tokens)
@@ -426,8 +426,8 @@ def _peak_megabytes() -> float:
 
 def _recipe(path: Path, changes: list[str] | None) -> tuple[Any, Any]:
     """The config, and the model's with a size of vocabulary."""
+    from minigpt.config.recipe import load_recipe
     from minigpt.planning import expected_vocab_size
-    from minigpt.recipes import load_recipe
 
     config = load_recipe(path, changes or [])
     return config, config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from minigpt import cli, planning
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"

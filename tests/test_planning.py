@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.config.recipe import load_recipe
 from minigpt.model.gpt import GPT
 from minigpt.planning import measure
-from minigpt.recipes import load_recipe
 from minigpt.training.devices import Engine
 
 

@@ -14,7 +14,7 @@ from minigpt.cli.pages import write_page
 from minigpt.errors import UserError
 
 if TYPE_CHECKING:
-    from minigpt.config import Config
+    from minigpt.config.hyperparameters import Config
     from minigpt.runs import RunFolder
     from minigpt.training.hooks import Hooks
 
@@ -48,7 +48,7 @@ def train(
     else:
         if not words:
             raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
-        from minigpt.recipes import load_recipe
+        from minigpt.config.recipe import load_recipe
 
         config = load_recipe(Path(words[0]), words[1:])
         from minigpt.training import run
@@ -70,7 +70,7 @@ def config(
     as_json: JsonOption = False,
 ) -> None:
     """Show a whole recipe, and what training by it will cost on this machine."""
-    from minigpt.recipes import json_schema, load_recipe, to_yaml
+    from minigpt.config.recipe import json_schema, load_recipe, to_yaml
 
     if schema:
         typer.echo(json_schema(), nl=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from minigpt.config import DataConfig
+from minigpt.config.hyperparameters import DataConfig
 from minigpt.data.files import Document
 from minigpt.errors import UserError
 

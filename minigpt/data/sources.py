@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from minigpt.config import DataConfig
+from minigpt.config.hyperparameters import DataConfig
 from minigpt.data import stories
 from minigpt.data.download import download
 from minigpt.data.files import Document, find_files, read_documents

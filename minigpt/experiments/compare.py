@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
-from minigpt.recipes import load_recipe
 from minigpt.runs import RunFolder, open_folder
 from minigpt.training.budget import share_spent
 from minigpt.training.metrics import Metrics, read_metrics

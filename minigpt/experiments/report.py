@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from minigpt import __version__
+from minigpt.config.recipe import load_recipe, to_yaml
 from minigpt.experiments.charts import LOG, chart, curve, smoothed
 from minigpt.experiments.pages import render
-from minigpt.recipes import load_recipe, to_yaml
 from minigpt.runs import RunFolder
 from minigpt.training.devices import Engine, choose_device, choose_precision
 from minigpt.training.metrics import Metrics, read_metrics

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from minigpt.config import Config, Place
+from minigpt.config.hyperparameters import Config, Place
+from minigpt.config.recipe import describe, read_yaml
+from minigpt.config.section import Section
 from minigpt.errors import UserError, nearest
-from minigpt.recipes import describe, read_yaml
-from minigpt.section import Section
 
 if TYPE_CHECKING:
     from optuna import Trial

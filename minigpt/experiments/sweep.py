@@ -14,10 +14,10 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import Tree, make_config, read_yaml, save_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.search import Search, Value, load_search
-from minigpt.recipes import Tree, make_config, read_yaml, save_recipe
 from minigpt.runs import RunFolder
 from minigpt.training.interruption import Interrupted
 from minigpt.training.metrics import read_metrics

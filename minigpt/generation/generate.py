@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from minigpt.config import ModelConfig, SamplingConfig
+from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities, pick
 from minigpt.model.cache import Cache
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.generation.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache

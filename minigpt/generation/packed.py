@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.generation.folding import Before, Folded, fold, fold_block
 from minigpt.generation.generate import Writer
 from minigpt.generation.int8 import Int8GPT, fits, load

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minigpt.config import SamplingConfig
+from minigpt.config.hyperparameters import SamplingConfig
 
 NEARLY_ZERO = 1e-4
 """Temperatures below this are taken for 0: the most probable token has all the probability that float32 can show."""

@@ -15,7 +15,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from minigpt.config import SamplingConfig
+from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
 from minigpt.inspection.embeddings import Embedding

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.model.norm import EPSILON

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.cache import LayerCache
 from minigpt.model.norm import make_head_norm
 from minigpt.model.position import Rotation

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.attention import Attention
 from minigpt.model.cache import LayerCache
 from minigpt.model.dropout import Dropout

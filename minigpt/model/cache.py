@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 
 
 class LayerCache:

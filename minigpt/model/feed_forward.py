@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 
 
 class FeedForward(nn.Module):

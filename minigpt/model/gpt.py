@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.attention import Attention
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache

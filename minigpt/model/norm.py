@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 
 EPSILON = 1e-5  # as in GPT-2 and Llama
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
 from minigpt.optimizers.muon import Muon
 
 StateDict = dict[str, Any]

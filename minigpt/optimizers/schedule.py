@@ -2,7 +2,7 @@
 
 import math
 
-from minigpt.config import ScheduleConfig
+from minigpt.config.hyperparameters import ScheduleConfig
 
 
 def learning_rate_factor(config: ScheduleConfig, step: int, progress: float) -> float:

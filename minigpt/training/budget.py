@@ -1,6 +1,6 @@
 """How far a run is."""
 
-from minigpt.config import Config, TrainingConfig
+from minigpt.config.hyperparameters import Config, TrainingConfig
 
 
 def share_spent(limits: TrainingConfig, steps: int, seconds: float) -> float:

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from minigpt.config import DEVICES, ModelConfig
+from minigpt.config.hyperparameters import DEVICES, ModelConfig
 from minigpt.errors import UserError
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout

@@ -2,7 +2,7 @@
 
 import torch
 
-from minigpt.config import Config, ModelConfig
+from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.training.devices import memory_of

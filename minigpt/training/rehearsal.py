@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation
 from minigpt.runs import RunFolder

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 import torch._dynamo  # torch.optim imports it at its first use, which takes a second: not on the training's clock
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
 from minigpt.data.files import make_folder
 from minigpt.data.sources import open_source
@@ -16,7 +17,6 @@ from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation
 from minigpt.model.gpt import GPT
-from minigpt.recipes import load_recipe, save_recipe
 from minigpt.runs import RunFolder, open_folder
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.budget import tokens_per_step

@@ -9,7 +9,7 @@ from itertools import islice
 
 import torch
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
 from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError

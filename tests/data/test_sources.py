@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from minigpt.config import DataConfig
+from minigpt.config.hyperparameters import DataConfig
 from minigpt.data import sources
 from minigpt.data.download import download
 from minigpt.data.sources import Piece, cut, open_source

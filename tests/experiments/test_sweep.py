@@ -17,12 +17,12 @@ import yaml
 from browser import chromium, needs_chromium
 from conftest import minigpt
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments import sweep as sweeping
 from minigpt.experiments.search import load_search
 from minigpt.experiments.storage import Storage
-from minigpt.recipes import load_recipe
 from minigpt.training import run as starting
 from minigpt.training.interruption import Interrupted
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from minigpt.config import ModelConfig, SamplingConfig
+from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.generation.generate import generate
 from minigpt.generation.sampling import (
     draw,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from conftest import ARCHITECTURES, SHAPE, random_model
 from torch import Tensor
 
-from minigpt.config import ModelConfig, SamplingConfig
+from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.generation import int8, packed
 from minigpt.generation.generate import generate
 from minigpt.generation.int8 import Int8GPT

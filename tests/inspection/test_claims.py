@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minigpt.config import Config, DataConfig, ModelConfig, TrainingConfig
+from minigpt.config.hyperparameters import Config, DataConfig, ModelConfig, TrainingConfig
 from minigpt.data import stories
 from minigpt.data.stories_words import MEN, ROLE_PAIRS, WOMEN
 from minigpt.errors import UserError

@@ -13,7 +13,7 @@ import torch
 from browser import chromium, needs_chromium
 from conftest import minigpt
 
-from minigpt.config import SamplingConfig
+from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
 from minigpt.inspection.page import MAPPED, default_prompt, explain

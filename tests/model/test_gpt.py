@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from conftest import ARCHITECTURES, SHAPE, random_model
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.attention import WORTH_HALVING, attention_weights, causal_mixture
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from conftest import SHAPE, random_model
 from torch import Tensor
 
-from minigpt.config import Config, ScheduleConfig
+from minigpt.config.hyperparameters import Config, ScheduleConfig
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.optimizers.groups import split_parameters

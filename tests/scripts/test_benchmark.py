@@ -46,7 +46,7 @@ def test_sampling_is_compared_for_one_text_and_for_sixteen(
 def test_both_sides_of_the_sampling_benchmark_write_the_same_text(benchmark: ModuleType) -> None:
     import torch
 
-    from minigpt.config import ModelConfig, SamplingConfig
+    from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
     from minigpt.generation.generate import generate
     from minigpt.generation.packed import pack
     from minigpt.interop.huggingface import to_transformers

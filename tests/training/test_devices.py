@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.training import devices

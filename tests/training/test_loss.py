@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt.config import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.gpt import GPT
 from minigpt.training import loss as loss_module
 from minigpt.training.loss import TrainingLoss

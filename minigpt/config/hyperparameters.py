@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from minigpt.section import Section
+from minigpt.config.section import Section
 
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from minigpt.config import Config
+from minigpt.config.hyperparameters import Config
+from minigpt.config.section import Section
 from minigpt.errors import UserError, nearest
-from minigpt.section import Section
 
 Tree = dict[str, Any]
 
@@ -39,7 +39,7 @@ def save_recipe(config: Config, path: Path) -> None:
 
 
 def to_yaml(config: Config) -> str:
-    """Every value of `config`, in the order of config.py."""
+    """Every value of `config`, in the order of hyperparameters.py."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 

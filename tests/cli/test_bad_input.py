@@ -9,89 +9,6 @@ import pytest
 import torch
 from conftest import RECIPE, TINY, minigpt
 
-from minigpt.errors import UserError
-from minigpt.experiments.search import load_search
-from minigpt.recipes import load_recipe
-
-CHANGES = {
-    "model.n_layer=3": ["model.n_layer", "n_layers"],
-    "modle.n_layers=3": ["modle", "model"],
-    "model.n_layers=0": ["model.n_layers = 0", "greater than or equal to 1"],
-    "model.n_layers=two": ["model.n_layers", "two", "integer"],
-    "model.n_layers=1.5": ["model.n_layers", "1.5"],
-    "model.n_layers=true": ["model.n_layers", "true"],
-    "model.d_model=255": ["255", "divisible", "n_heads"],
-    "model.n_kv_heads=5": ["n_heads (2)", "divisible by n_kv_heads (5)"],
-    "model.d_head=5": ["d_head (5)", "even"],
-    "model.dropout=1.0": ["model.dropout = 1.0", "less than 1"],
-    "model.position=rotary": ["model.position", "'rope' or 'learned'"],
-    "model.norm=rms": ["model.norm", "did you mean 'rmsnorm'"],
-    "model=3": ["'model=3'", "section.key=value"],
-    "optimizer.name=muno": ["optimizer.name", "did you mean 'muon'"],
-    "optimizer.learning_rate=-1": ["optimizer.learning_rate = -1", "greater than 0"],
-    "optimizer.learning_rate=.nan": ["optimizer.learning_rate", "finite"],
-    "optimizer.learning_rate=fast": ["optimizer.learning_rate", "fast", "number"],
-    "schedule.cooldown_fraction=1.5": ["schedule.cooldown_fraction = 1.5", "less than or equal to 1"],
-    "training.batch_size=0": ["training.batch_size = 0"],
-    "training.max_minutes=null": ["training.max_steps", "training.max_minutes"],
-    "training.max_minutes=0": ["training.max_minutes = 0", "greater than 0"],
-    "run.device=gpu": ["run.device", "gpu"],
-    "run.precision=fp16": ["run.precision", "float32"],
-    "run.name=a/b": ["run.name", "a/b"],
-    "run.seed=-1": ["run.seed = -1"],
-    "data.validation_fraction=1": ["data.validation_fraction = 1", "less than 1"],
-    "data.sha256=abc": ["data.sha256", "abc"],
-    "tokenizer.vocab_size=10": ["tokenizer.vocab_size = 10", "257"],
-    "sampling.top_p=2": ["sampling.top_p = 2"],
-    "sampling.temperature=hot": ["sampling.temperature", "hot"],
-    "training.max_steps=2024-13-45": ["training.max_steps", "2024-13-45", "integer"],
-    "training.max_steps=!!int x": ["training.max_steps", "!!int x", "integer"],
-    "training.max_steps=[[" + "[" * 3000: ["training.max_steps", "[[[", "integer"],
-    "training.max_minutes=1e308": ["training.max_minutes", "1e308", "less than or equal to"],
-    "run.device=cuda:١": ["run.device", "cuda:١"],
-    'run.directory="a\\0b"': ["run.directory"],
-    "data.source=": ["data.source = null", "string"],
-    "justtext": ["'justtext'", "section.key=value"],
-}
-
-
-@pytest.mark.parametrize(("change", "expected"), CHANGES.items())
-def test_a_wrong_value_is_named_with_what_would_be_right(change: str, expected: list[str]) -> None:
-    with pytest.raises(UserError) as caught:
-        load_recipe(RECIPE, [change])
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in expected:
-        assert part in message
-
-
-FILES = {
-    "model: [1, 2": ["line", "not valid YAML"],
-    "model: {n_layers: 2}\nmodel: {n_layers: 3}": ["line 2", "'model' is given twice"],
-    "- a\n- b": ["list", "sections"],
-    "model: 3": ["model", "section"],
-    "model: {n_layers: 2, n_layers: 3}": ["'n_layers' is given twice"],
-    "\tmodel: x": ["not valid YAML"],
-    "a: &a [*a]": ["unknown key", "model"],
-    "a: " + "[" * 3000: ["not valid YAML"],
-    "run: {seed: 2024-13-45}": ["not valid YAML"],
-}
-
-
-@pytest.mark.parametrize(("content", "expected"), FILES.items())
-def test_a_damaged_recipe_is_named_with_its_place(content: str, expected: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text(content)
-    with pytest.raises(UserError) as caught:
-        load_recipe(path)
-    for part in [str(path), *expected]:
-        assert part in str(caught.value)
-
-
-def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
-    assert load_recipe(RECIPE, ["optimizer.learning_rate=1e-3"]).optimizer.learning_rate == 0.001
-
-
 COMMANDS: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "missing recipe": (lambda run: ["train", "configs/none.yaml"], ["configs/none.yaml", "no such recipe"]),
     "unknown option": (lambda run: ["train", RECIPE, "--fast"], ["--fast"]),
@@ -265,18 +182,3 @@ def test_a_config_error_is_found_before_torch_is_imported(run: Path) -> None:
 
     done = subprocess.run([sys.executable, "-c", script, str(RECIPE)], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["2", "False"]
-
-
-def test_the_schema_for_editors_is_up_to_date() -> None:
-    from minigpt.recipes import json_schema
-
-    assert (RECIPE.parent / "schema.json").read_text() == json_schema()
-    assert json.loads(json_schema())["$defs"]["ModelConfig"]["properties"]["n_layers"]["minimum"] == 1
-
-
-@pytest.mark.parametrize("path", sorted(RECIPE.parent.rglob("*.yaml")), ids=lambda path: path.name)
-def test_every_recipe_that_comes_with_minigpt_is_valid(path: Path) -> None:
-    if path.parent.name == "sweeps":
-        assert load_search(path).space
-    else:
-        assert load_recipe(path).model.d_model > 0

@@ -1,0 +1,1 @@
+"""What a run is told: hyperparameters, and the recipes that hold them."""
