@@ -15,9 +15,10 @@ from minigpt.data.sources import Piece, cut, open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation import evaluate
+from minigpt.hardware.device import Engine
+from minigpt.hardware.precision import choose_precision
 from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
-from minigpt.training.devices import Engine, choose_precision
 
 TOKENS_AT_ONCE = 8192
 

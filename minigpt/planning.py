@@ -11,14 +11,15 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from minigpt.config.hyperparameters import Config, ModelConfig
+from minigpt.hardware.compiler import wants_compilation
+from minigpt.hardware.device import Engine, choose_device, synchronise
+from minigpt.hardware.memory import check_memory, memory_by_use
+from minigpt.hardware.precision import choose_precision
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
 from minigpt.tokenizers import check_kind
 from minigpt.training.budget import tokens_per_step
-from minigpt.training.devices import Engine, choose_device, choose_precision, synchronise
 from minigpt.training.loss import TrainingLoss
-from minigpt.training.memory import check_memory, memory_by_use
-from minigpt.training.run import wants_compilation
 
 VOCABULARIES = {
     "byte": 257,

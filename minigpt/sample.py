@@ -12,8 +12,9 @@ from minigpt.errors import UserError
 from minigpt.generation.generate import generate
 from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.generation.text import TextStream
+from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.precision import choose_precision
 from minigpt.runs import load_run
-from minigpt.training.devices import Engine, choose_device, choose_precision
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,8 @@ def sample(
 def _engine() -> Any:
     import torch
 
-    from minigpt.training.devices import Engine, choose_precision
+    from minigpt.hardware.device import Engine
+    from minigpt.hardware.precision import choose_precision
 
     device = torch.device("cpu")
     return Engine(device, choose_precision("auto", device))
@@ -324,8 +325,9 @@ def step(
     """A compiled training step in steady state beside what the rate of matrix products allows; its parts."""
     import torch
 
+    from minigpt.hardware.compiler import Compiler
+    from minigpt.hardware.precision import matmul_rate
     from minigpt.planning import training_flops
-    from minigpt.training.devices import Compiler, matmul_rate
 
     engine = _engine()
     config, shape = _recipe(recipe, changes)
@@ -384,8 +386,8 @@ def memory(
     as_json: JsonOption = False,
 ) -> None:
     """Peak memory of training, not compiled, beside that of the same model with the logits of a whole batch at once."""
+    from minigpt.hardware.memory import memory_by_use
     from minigpt.model.gpt import GPT
-    from minigpt.training.memory import memory_by_use
 
     changes = [*(changes or []), f"model.vocab_size={vocab_size}", "run.compile=false"]
     config, shape = _recipe(recipe, changes)

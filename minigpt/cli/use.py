@@ -72,8 +72,8 @@ def evaluate(
 ) -> None:
     """Measure a trained model: loss, perplexity, bits per byte."""
     from minigpt.assessment import assess
+    from minigpt.hardware.device import choose_device
     from minigpt.runs import load_run
-    from minigpt.training.devices import choose_device
 
     loaded = load_run(run, checkpoint, choose_device(device))
     measured = []

@@ -13,8 +13,9 @@ from minigpt import __version__
 from minigpt.config.recipe import load_recipe, to_yaml
 from minigpt.experiments.charts import LOG, chart, curve, smoothed
 from minigpt.experiments.pages import render
+from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.precision import choose_precision
 from minigpt.runs import RunFolder
-from minigpt.training.devices import Engine, choose_device, choose_precision
 from minigpt.training.metrics import Metrics, read_metrics
 
 REFRESH = 10

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.generation.folding import Before, Folded, FoldedBlock, fold, fold_block
+from minigpt.hardware.instructions import has_avx512_vnni
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
@@ -37,7 +38,7 @@ LANES = 16
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """The compiled code, or None where this machine cannot have it."""
-    if not torch.cpu._is_vnni_supported():
+    if not has_avx512_vnni():
         return None
     command = [*COMPILER, *(f"-m{name}" for name in INSTRUCTIONS)]
     code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))

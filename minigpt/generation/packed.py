@@ -18,6 +18,7 @@ from minigpt.config.hyperparameters import ModelConfig
 from minigpt.generation.folding import Before, Folded, fold, fold_block
 from minigpt.generation.generate import Writer
 from minigpt.generation.int8 import Int8GPT, fits, load
+from minigpt.hardware.instructions import multiplies_bfloat16
 from minigpt.model.block import Block
 from minigpt.model.cache import LayerCache
 from minigpt.model.gpt import GPT
@@ -104,9 +105,7 @@ class PackedBlock(nn.Module):
 def _onednn_multiplies(weight: Tensor) -> bool:
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    return weight.dtype == torch.float32 or (
-        weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and multiplies_bfloat16())
 
 
 def _normalise(x: Tensor) -> Tensor:

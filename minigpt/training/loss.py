@@ -6,12 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minigpt.hardware.memory import CHUNK, CHUNK_TOKENS
 from minigpt.model.gpt import GPT
-
-CHUNK = 2**21
-"""Logits that exist at once: they stay in the processor's cache, and a large vocabulary needs no large memory."""
-CHUNK_TOKENS = 256
-"""Tokens that a chunk has at least, so that its matrix products stay efficient."""
 
 
 class TrainingLoss(nn.Module):

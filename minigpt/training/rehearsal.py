@@ -10,6 +10,7 @@ from pathlib import Path
 from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation
+from minigpt.hardware.compiler import wants_compilation
 from minigpt.runs import RunFolder
 from minigpt.training import run
 from minigpt.training.hooks import Hooks
@@ -38,7 +39,7 @@ class RateTest:
 def dry_run(config: Config) -> Evaluation:
     """Two steps and one evaluation of a recipe, whose data is prepared and whose model is built as in a run."""
     changes = {"max_steps": 2, "max_minutes": None, "evaluate_every": 2}
-    with _nowhere(config, changes, wants_compilation=run.wants_compilation(config)) as trial:
+    with _nowhere(config, changes, wants_compilation=wants_compilation(config)) as trial:
         return run.start(trial)[1]
 
 

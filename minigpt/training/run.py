@@ -16,21 +16,21 @@ from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation
+from minigpt.hardware.compiler import Compiler, wants_compilation
+from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.memory import check_memory
+from minigpt.hardware.precision import choose_precision
 from minigpt.model.gpt import GPT
 from minigpt.runs import RunFolder, open_folder
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.budget import tokens_per_step
-from minigpt.training.devices import Compiler, Engine, choose_device, choose_precision
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
-from minigpt.training.memory import check_memory
 from minigpt.training.metrics import check_tensorboard
 from minigpt.training.trainer import Corpus, Trainer
 
 FIXED = ("data", "tokenizer", "model")
 """Sections that a resumed run keeps as they were."""
-WORTH_COMPILING = 60.0
-"""Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
 
 
 def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
@@ -109,14 +109,6 @@ def _corpus(config: Config, folder: RunFolder, processes: Processes, resume: boo
         return corpus
     processes.wait()
     return prepare()
-
-
-def wants_compilation(config: Config) -> bool:
-    """Whether to compile: as wished, or (auto) where training takes long enough to earn it back."""
-    if config.run.compile != "auto":
-        return config.run.compile
-    minutes, steps = config.training.max_minutes, config.training.max_steps
-    return 60 * minutes >= WORTH_COMPILING if minutes else (steps or 0) >= 1000
 
 
 def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:

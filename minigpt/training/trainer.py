@@ -16,13 +16,14 @@ from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation, evaluate
 from minigpt.generation.generate import generate
 from minigpt.generation.packed import pack, weights_for_writing
+from minigpt.hardware.compiler import eager
+from minigpt.hardware.device import Engine
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.runs import Index, RunFolder, kept_steps
 from minigpt.tokenizers import Tokenizer
 from minigpt.training.budget import share_spent, tokens_per_step
 from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, thinned, write_index
-from minigpt.training.devices import Engine, eager
 from minigpt.training.distributed import Processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption

@@ -1,13 +1,17 @@
 """How much memory training needs, and whether this machine has it: known before anything large is made."""
 
+import os
+
 import torch
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
-from minigpt.training.devices import memory_of
-from minigpt.training.loss import CHUNK, CHUNK_TOKENS
 
+CHUNK = 2**21
+"""Logits that exist at once: they stay in the processor's cache, and a large vocabulary needs no large memory."""
+CHUNK_TOKENS = 256
+"""Tokens that a chunk has at least, so that its matrix products stay efficient."""
 ROUGH = 2
 """The estimate may be so many times too high."""
 
@@ -40,3 +44,13 @@ def check_memory(config: Config, shape: ModelConfig, device: torch.device) -> No
             f"{config.training.batch_size} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
             "model.d_model, model.n_layers, model.context_length or training.batch_size"
         )
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Bytes of memory that the device has, or None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None

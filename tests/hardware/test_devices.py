@@ -5,9 +5,10 @@ import torch
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
+from minigpt.hardware import compiler
+from minigpt.hardware.compiler import Compiler
+from minigpt.hardware.device import Engine, choose_device
 from minigpt.model.gpt import GPT
-from minigpt.training import devices
-from minigpt.training.devices import Compiler, Engine, choose_device
 
 ENGINE = Engine(torch.device("cpu"), "float32")
 TINY = ModelConfig(vocab_size=9, context_length=4, n_layers=2, n_heads=1, d_model=4)
@@ -19,7 +20,7 @@ def test_without_a_working_compiler_there_is_one_warning_and_the_model_stays_as_
     def broken(_function: Any) -> Any:
         raise RuntimeError("no C++ compiler\nsecond line")
 
-    monkeypatch.setattr(devices.torch, "compile", broken)
+    monkeypatch.setattr(compiler.torch, "compile", broken)
     warnings: list[str] = []
     model = GPT(TINY)
     assert not Compiler(TINY, 2, ENGINE).compile(model, warnings.append)
@@ -28,7 +29,7 @@ def test_without_a_working_compiler_there_is_one_warning_and_the_model_stays_as_
 
 
 def test_with_a_working_compiler_every_part_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(compiler.torch, "compile", lambda function, **_: function)
     model = GPT(TINY)
     assert Compiler(TINY, 2, ENGINE).compile(model, pytest.fail)
     assert all(part._compiled_call_impl is not None for part in (model.dropout, *model.blocks))

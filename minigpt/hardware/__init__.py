@@ -1,0 +1,1 @@
+"""Everything that depends on the machine. No other room asks it what it can do."""

@@ -1,0 +1,74 @@
+"""Compilation by `torch.compile`: whether, of what, and when not."""
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+
+from minigpt.config.hyperparameters import Config, ModelConfig
+from minigpt.hardware.device import Engine
+from minigpt.model.block import Block
+from minigpt.model.dropout import Dropout
+from minigpt.model.gpt import GPT
+from minigpt.model.position import RotaryPositions
+
+WORTH_COMPILING = 60.0
+"""Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
+
+
+def wants_compilation(config: Config) -> bool:
+    """Whether to compile: as wished, or (auto) where training takes long enough to earn it back."""
+    if config.run.compile != "auto":
+        return config.run.compile
+    minutes, steps = config.training.max_minutes, config.training.max_steps
+    return 60 * minutes >= WORTH_COMPILING if minutes else (steps or 0) >= 1000
+
+
+class Compiler:
+    """Compiles a model's blocks and dropout, in the background while the data are prepared: it takes twenty seconds.
+
+    What is compiled are modules of the same shapes as the model's, on a batch as large as the training's; the model's
+    own then find their code made.
+    """
+
+    def __init__(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
+        self._error: Exception | None = None
+        self._trial = threading.Thread(target=self._try, args=(config, batch_size, engine), daemon=True)
+        self._trial.start()
+
+    def compile(self, model: GPT, warn: Callable[[str], None]) -> bool:
+        """Compile the model's parts in place, one block for all. False, after one warning, if it fails."""
+        self._trial.join()
+        if self._error is not None:
+            reason = (str(self._error).strip() or type(self._error).__name__).splitlines()[0]
+            warn(f"torch.compile does not work here, training goes on without it ({reason[:200]})")
+            return False
+        for module in (model.dropout, *model.blocks):
+            module.compile()
+        return True
+
+    def _try(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
+        from torch._inductor import config as inductor  # seconds long, and only needed here
+
+        # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
+        inductor.cpp.vec_isa_ok = True
+        dropout, block = Dropout(config.dropout), Block(config).to(engine.device).train()
+        rotation = None
+        if config.position == "rope":
+            positions = RotaryPositions(config.context_length, config.d_head, config.rope_theta).to(engine.device)
+            rotation = positions(0, config.context_length)
+        x = torch.zeros(batch_size, config.context_length, config.d_model, device=engine.device, requires_grad=True)
+        try:
+            dropout.compile()
+            block.compile()
+            with engine.autocast():
+                y = block(dropout(x * 1.0), rotation)
+            y.sum().backward()
+        except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
+            self._error = error
+
+
+def eager() -> AbstractContextManager[object]:
+    """Run compiled modules as plain Python: for evaluation and samples, whose many shapes are not worth compiling."""
+    return torch.compiler.set_stance("force_eager")

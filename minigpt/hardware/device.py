@@ -1,0 +1,72 @@
+"""The device that a model is on, and how it works there."""
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from minigpt.config.hyperparameters import DEVICES
+from minigpt.errors import UserError
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device that `run.device` names; auto takes CUDA, then MPS, then the CPU. UserError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(DEVICES, name):
+        raise UserError(f"run.device = {name}: must be auto, cpu, mps, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"run.device = {name}: PyTorch sees no CUDA GPU here; use auto or cpu")
+        device = device if device.index is not None else torch.device("cuda", local_rank)
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise UserError(f"run.device = {device}: this machine has {torch.cuda.device_count()} GPUs, counted from 0")
+        torch.cuda.set_device(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("run.device = mps: PyTorch sees no Apple GPU here; use auto or cpu")
+    return device
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A device with the precision in which it multiplies matrices."""
+
+    device: torch.device
+    precision: Precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of matrix products."""
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Matrix products in `dtype`, everything else in float32."""
+        return torch.autocast(self.device.type, self.dtype) if self.precision == "bfloat16" else nullcontext()
+
+    def put(self, tensor: Tensor) -> Tensor:
+        """The tensor on the device, without waiting for the copy where the hardware can."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def describe(self) -> str:
+        """For people: which hardware, how many threads, which precision."""
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
+        else:
+            name = f"CPU, {torch.get_num_threads()} threads" if self.device.type == "cpu" else "Apple GPU (MPS)"
+        return f"{name}, {self.precision}"
