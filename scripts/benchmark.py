@@ -206,7 +206,7 @@ def sample(
 ) -> None:
     """Tokens per second beside Transformers' generate with its cache, on the same weights; one text and sixteen."""
     from minigpt.config.hyperparameters import ModelConfig
-    from minigpt.generation.packed import pack, weights_for_writing
+    from minigpt.inference.packed import pack, weights_for_writing
     from minigpt.interop.huggingface import to_transformers
     from minigpt.model.gpt import GPT
 
@@ -270,8 +270,8 @@ def _engine() -> Any:
 
 def _bytes_of(packed: Any) -> int:
     """Bytes of weights that a step reads."""
-    from minigpt.generation.int8 import Int8GPT
-    from minigpt.generation.packed import PackedLinear
+    from minigpt.inference.native import Int8GPT
+    from minigpt.inference.packed import PackedLinear
 
     if isinstance(packed, Int8GPT):
         return packed.n_bytes

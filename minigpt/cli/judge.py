@@ -178,7 +178,7 @@ def _is_run(path: Path) -> bool:
 
 def _samples(paths: list[Path], prompt: str | None) -> list[tuple[str, str]]:
     """What each run's best checkpoint writes after the same prompt with the same seed."""
-    from minigpt.sample import Request, Sampler
+    from minigpt.generation.sampler import Request, Sampler
 
     samples = []
     for path in paths:

@@ -34,7 +34,7 @@ def sample(
     as_json: JsonOption = False,
 ) -> None:
     """Let a trained model write."""
-    from minigpt.sample import Request, Sampler
+    from minigpt.generation.sampler import Request, Sampler
 
     changes = {
         "begin_document": begin_document,

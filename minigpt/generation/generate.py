@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
+from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities, pick
+from minigpt.inference.packed import InferenceModel
 from minigpt.model.cache import Cache
 
 
@@ -21,18 +21,9 @@ class GenerationStep:
     probabilities: Tensor
 
 
-class Writer(Protocol):
-    """A model as writing needs it: a `GPT`, or one packed for it."""
-
-    config: ModelConfig
-
-    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
-        """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
-
-
 @torch.inference_mode()
 def generate(
-    model: Writer,
+    model: InferenceModel,
     prompt: Sequence[int] | Tensor,
     config: SamplingConfig,
     *,

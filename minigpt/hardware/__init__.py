@@ -1,1 +1,1 @@
-"""Everything that depends on the machine. No other room asks it what it can do."""
+"""The machine: everything that depends on it is asked here."""

@@ -15,9 +15,9 @@ from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError
 from minigpt.evaluation import Evaluation, evaluate
 from minigpt.generation.generate import generate
-from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.hardware.compiler import eager
 from minigpt.hardware.device import Engine
+from minigpt.inference.packed import pack, weights_for_writing
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.runs import Index, RunFolder, kept_steps

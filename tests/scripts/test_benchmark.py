@@ -48,7 +48,7 @@ def test_both_sides_of_the_sampling_benchmark_write_the_same_text(benchmark: Mod
 
     from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
     from minigpt.generation.generate import generate
-    from minigpt.generation.packed import pack
+    from minigpt.inference.packed import pack
     from minigpt.interop.huggingface import to_transformers
     from minigpt.model.gpt import GPT
 

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.generation.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.hardware.instructions import has_avx512_vnni
+from minigpt.inference.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
-from minigpt.generation.packed import pack, weights_for_writing
 from minigpt.generation.text import TextStream
 from minigpt.hardware.device import Engine, choose_device
 from minigpt.hardware.precision import choose_precision
+from minigpt.inference.packed import pack, weights_for_writing
 from minigpt.runs import load_run
 
 

@@ -9,21 +9,30 @@ import copy
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.generation.folding import Before, Folded, fold, fold_block
-from minigpt.generation.generate import Writer
-from minigpt.generation.int8 import Int8GPT, fits, load
 from minigpt.hardware.instructions import multiplies_bfloat16
+from minigpt.inference.folding import Before, Folded, fold, fold_block
+from minigpt.inference.native import Int8GPT, fits, load
 from minigpt.model.block import Block
-from minigpt.model.cache import LayerCache
+from minigpt.model.cache import Cache, LayerCache
 from minigpt.model.gpt import GPT
 from minigpt.model.norm import EPSILON
 from minigpt.model.position import Rotation
+
+
+class InferenceModel(Protocol):
+    """What generation needs of a model: a `GPT` has it, and one that is packed."""
+
+    config: ModelConfig
+
+    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+        """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
 
 
 def weights_for_writing(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> torch.dtype:
@@ -33,7 +42,7 @@ def weights_for_writing(config: ModelConfig, dtype: torch.dtype, device: torch.d
     return dtype
 
 
-def pack(model: GPT, dtype: torch.dtype) -> Writer:
+def pack(model: GPT, dtype: torch.dtype) -> InferenceModel:
     """The same model for inference: its matrices are packed copies in `dtype`, the rest is shared.
 
     Vectors between the matrices stay float32: on CPUs, torch's attention over a cache is slower by far in bfloat16.

@@ -10,9 +10,9 @@ from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation import evaluate
-from minigpt.generation import int8
-from minigpt.generation.folding import Before, fold
-from minigpt.generation.packed import PackedLinear, pack, weights_for_writing
+from minigpt.inference import native
+from minigpt.inference.folding import Before, fold
+from minigpt.inference.packed import PackedLinear, pack, weights_for_writing
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 from minigpt.runs import load_run
@@ -20,7 +20,7 @@ from minigpt.runs import load_run
 CPU = torch.device("cpu")
 CONFIG = random_model().config
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
-needs_compiled = pytest.mark.skipif(int8.load() is None, reason="needs AVX-512 VNNI and g++")
+needs_compiled = pytest.mark.skipif(native.load() is None, reason="needs AVX-512 VNNI and g++")
 SMALL = [torch.bfloat16, pytest.param(torch.int8, marks=needs_compiled)]
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -105,12 +105,12 @@ def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
 def test_a_cpu_writes_with_int8_where_it_trained_in_bfloat16_and_has_a_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    able = torch.int8 if int8.load() else torch.bfloat16
+    able = torch.int8 if native.load() else torch.bfloat16
     assert weights_for_writing(CONFIG, torch.bfloat16, CPU) == able
     assert weights_for_writing(CONFIG, torch.float32, CPU) == torch.float32
     assert weights_for_writing(CONFIG, torch.bfloat16, torch.device("cuda")) == torch.bfloat16
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    int8.load.cache_clear()
+    native.load.cache_clear()
     assert weights_for_writing(CONFIG, torch.bfloat16, CPU) == torch.bfloat16
-    int8.load.cache_clear()
+    native.load.cache_clear()

@@ -1,4 +1,4 @@
-// What a model is made of, as in int8.py.
+// What a model is made of, as in native.py.
 
 #pragma once
 

@@ -11,13 +11,13 @@ from conftest import ARCHITECTURES, SHAPE, random_model
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
-from minigpt.generation import int8, packed
 from minigpt.generation.generate import generate
-from minigpt.generation.int8 import Int8GPT
+from minigpt.inference import native, packed
+from minigpt.inference.native import Int8GPT
 from minigpt.model.cache import Cache
 from minigpt.model.gpt import GPT
 
-pytestmark = pytest.mark.skipif(int8.load() is None, reason="needs AVX-512 VNNI and g++")
+pytestmark = pytest.mark.skipif(native.load() is None, reason="needs AVX-512 VNNI and g++")
 
 
 def tokens(n_texts: int, n_tokens: int, vocab_size: int = 50) -> Tensor:
@@ -229,10 +229,10 @@ def test_nothing_is_compiled_for_a_model_in_float32(monkeypatch: pytest.MonkeyPa
 
 def test_the_code_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    int8.load.cache_clear()
-    assert int8.load() is not None
+    native.load.cache_clear()
+    assert native.load() is not None
     assert len(list((tmp_path / "minigpt").iterdir())) == 1
     monkeypatch.setenv("PATH", "")  # no compiler any more
-    int8.load.cache_clear()
-    assert int8.load() is not None
-    int8.load.cache_clear()
+    native.load.cache_clear()
+    assert native.load() is not None
+    native.load.cache_clear()

@@ -1,0 +1,1 @@
+"""A model prepared for inference."""
