@@ -132,7 +132,7 @@ def _reported() -> Iterator["Hooks"]:
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
-    from minigpt.assessment import assess
+    from minigpt.evaluation.text import assess
     from minigpt.hardware.device import choose_device
     from minigpt.inspection import page
     from minigpt.runs import load_run

@@ -71,14 +71,14 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a trained model: loss, perplexity, bits per byte."""
-    from minigpt.assessment import assess
+    from minigpt.evaluation.text import assess
     from minigpt.hardware.device import choose_device
     from minigpt.runs import load_run
 
     loaded = load_run(run, checkpoint, choose_device(device))
     measured = []
     if claims:
-        from minigpt.inspection.claims import measure
+        from minigpt.evaluation.claims import measure
 
         measured = measure(loaded)
     figures = assess(loaded, text, stride)

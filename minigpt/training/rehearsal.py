@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
-from minigpt.evaluation import Evaluation
+from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import wants_compilation
 from minigpt.runs import RunFolder
 from minigpt.training import run

@@ -15,7 +15,7 @@ from minigpt.data.files import make_folder
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
-from minigpt.evaluation import Evaluation
+from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
 from minigpt.hardware.device import Engine, choose_device
 from minigpt.hardware.memory import check_memory

@@ -13,7 +13,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
 from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError
-from minigpt.evaluation import Evaluation, evaluate
+from minigpt.evaluation.loss import Evaluation, evaluate
 from minigpt.generation.generate import generate
 from minigpt.hardware.compiler import eager
 from minigpt.hardware.device import Engine

@@ -9,7 +9,7 @@ from torch import Tensor
 from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
-from minigpt.evaluation import evaluate
+from minigpt.evaluation.loss import evaluate
 from minigpt.inference import native
 from minigpt.inference.folding import Before, fold
 from minigpt.inference.packed import PackedLinear, pack, weights_for_writing

@@ -14,7 +14,7 @@ from minigpt.data.files import read_documents
 from minigpt.data.sources import Piece, cut, open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
-from minigpt.evaluation import evaluate
+from minigpt.evaluation.loss import evaluate
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_precision
 from minigpt.runs import Run

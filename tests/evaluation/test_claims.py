@@ -9,7 +9,7 @@ from minigpt.config.hyperparameters import Config, DataConfig, ModelConfig, Trai
 from minigpt.data import stories
 from minigpt.data.stories_words import MEN, ROLE_PAIRS, WOMEN
 from minigpt.errors import UserError
-from minigpt.inspection import claims
+from minigpt.evaluation import claims
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, RunFolder
 from minigpt.tokenizers.word import WordTokenizer
