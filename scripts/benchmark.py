@@ -325,9 +325,9 @@ def step(
     """A compiled training step in steady state beside what the rate of matrix products allows; its parts."""
     import torch
 
+    from minigpt.experiments.plan import training_flops
     from minigpt.hardware.compiler import Compiler
     from minigpt.hardware.precision import matmul_rate
-    from minigpt.planning import training_flops
 
     engine = _engine()
     config, shape = _recipe(recipe, changes)
@@ -429,7 +429,7 @@ def _peak_megabytes() -> float:
 def _recipe(path: Path, changes: list[str] | None) -> tuple[Any, Any]:
     """The config, and the model's with a size of vocabulary."""
     from minigpt.config.recipe import load_recipe
-    from minigpt.planning import expected_vocab_size
+    from minigpt.experiments.plan import expected_vocab_size
 
     config = load_recipe(path, changes or [])
     return config, config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})

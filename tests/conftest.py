@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from minigpt import cli, planning
+from minigpt import cli
 from minigpt.config.hyperparameters import ModelConfig
+from minigpt.experiments import plan
 from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-planning.MEASURED_SECONDS = 0.2  # what is measured matters here, not how exactly
+plan.MEASURED_SECONDS = 0.2  # what is measured matters here, not how exactly
 torch.set_num_threads(1)  # as the processes that some tests start: the same numbers, bit for bit
 
 TINY = [

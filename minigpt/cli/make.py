@@ -78,7 +78,7 @@ def config(
     if not recipe:
         raise UserError("command line: name a recipe, such as configs/stories.yaml")
     resolved = load_recipe(Path(recipe[0]), recipe[1:])
-    from minigpt.planning import plan
+    from minigpt.experiments.plan import plan
 
     costs = plan(resolved)
     if as_json:

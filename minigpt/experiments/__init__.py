@@ -1,1 +1,1 @@
-"""What runs did, side by side and over time."""
+"""What runs will cost, what they did, side by side and over time."""

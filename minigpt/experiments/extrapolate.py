@@ -12,8 +12,8 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.compare import flatten
+from minigpt.experiments.plan import plan, training_flops
 from minigpt.model.gpt import GPT
-from minigpt.planning import plan, training_flops
 from minigpt.runs import open_folder
 from minigpt.training.budget import tokens_per_step
 from minigpt.training.metrics import read_metrics

@@ -8,9 +8,9 @@ import torch
 from conftest import RECIPE, TINY, minigpt
 
 from minigpt.config.recipe import load_recipe
+from minigpt.experiments.plan import measure
 from minigpt.hardware.device import Engine
 from minigpt.model.gpt import GPT
-from minigpt.planning import measure
 
 
 def test_the_plan_counts_what_the_model_has(run: Path) -> None:
