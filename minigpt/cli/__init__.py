@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from minigpt.cli import inside, judge, make, use
+from minigpt.cli import compare, config, embeddings, evaluate, explain, sample, sweep, tokenize, train
 from minigpt.errors import UserError
 
 app = typer.Typer(
@@ -16,15 +16,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    make.train,
-    use.sample,
-    use.evaluate,
-    inside.explain,
-    inside.tokenize,
-    inside.embeddings,
-    judge.compare,
-    judge.sweep,
-    make.config,
+    train.train,
+    sample.sample,
+    evaluate.evaluate,
+    explain.explain,
+    tokenize.tokenize,
+    embeddings.embeddings,
+    compare.compare,
+    sweep.sweep,
+    config.config,
 ):
     app.command()(command)
 

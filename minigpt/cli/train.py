@@ -1,6 +1,5 @@
-"""Commands that make a model: `train`, and `config`, which says what that will cost."""
+"""`minigpt train`: make a model by a recipe, go on with a run, or try a recipe out."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minigpt.cli.options import JsonOption
+from minigpt.cli.options import RecipeArgument
 from minigpt.cli.pages import write_page
 from minigpt.errors import UserError
 
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[
-        list[str] | None, typer.Argument(metavar="CONFIG [SECTION.KEY=VALUE ...]", help="Recipe and changes to it.")
-    ] = None,
+    recipe: RecipeArgument = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint.")
     ] = None,
@@ -60,32 +57,6 @@ def train(
             folder, evaluation = run.start(config, overwrite, hooks)
     if os.environ.get("RANK", "0") == "0":
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
-
-
-def config(
-    recipe: Annotated[
-        list[str] | None, typer.Argument(metavar="CONFIG [SECTION.KEY=VALUE ...]", help="Recipe and changes to it.")
-    ] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a whole recipe, and what training by it will cost on this machine."""
-    from minigpt.config.recipe import json_schema, load_recipe, to_yaml
-
-    if schema:
-        typer.echo(json_schema(), nl=False)
-        return
-    if not recipe:
-        raise UserError("command line: name a recipe, such as configs/stories.yaml")
-    resolved = load_recipe(Path(recipe[0]), recipe[1:])
-    from minigpt.experiments.plan import plan
-
-    costs = plan(resolved)
-    if as_json:
-        typer.echo(json.dumps({"config": resolved.model_dump(), "plan": costs.as_dict()}))
-    else:
-        typer.echo(to_yaml(resolved))
-        typer.echo(costs.describe())
 
 
 def _rehearse(config: "Config", find_lr: bool) -> None:

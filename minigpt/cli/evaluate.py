@@ -1,0 +1,49 @@
+"""`minigpt evaluate`: how good a trained model is."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
+
+
+def evaluate(
+    run: RunArgument,
+    text: Annotated[Path | None, typer.Option(help="A text file; otherwise the run's whole validation text.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Overlap windows: score N new tokens in each.")] = None,
+    claims: Annotated[
+        bool, typer.Option("--claims", help="Measure what lessons say of language models, on the built-in stories.")
+    ] = False,
+    checkpoint: CheckpointOption = "best",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained model: loss, perplexity, bits per byte."""
+    from minigpt.evaluation.text import assess
+    from minigpt.hardware.device import choose_device
+    from minigpt.runs import load_run
+
+    loaded = load_run(run, checkpoint, choose_device(device))
+    measured = []
+    if claims:
+        from minigpt.evaluation.claims import measure
+
+        measured = measure(loaded)
+    figures = assess(loaded, text, stride)
+    if claims:
+        figures["claims"] = [vars(claim) for claim in measured]
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    typer.echo(f"{figures['text']}: {figures['tokens']:,} tokens, {figures['bytes']:,} bytes (step {figures['step']})")
+    typer.echo(f"loss           {figures['loss']:.4f} nats per token")
+    typer.echo(f"perplexity     {figures['perplexity']:.3f}")
+    typer.echo(f"bits per byte  {figures['bits_per_byte']:.4f}")
+    if "entropy" in figures:
+        typer.echo(f"entropy        {figures['entropy']:.4f} nats per token: the lowest loss that is possible here")
+        typer.echo(f"gap            {figures['gap']:.2%} above it")
+    for claim in measured:
+        detail = f"; {claim.detail}" if claim.detail else ""
+        typer.echo(f"{claim.share:6.1%} of {claim.n_cases:,} (chance {claim.chance:.2%}): {claim.name}{detail}")

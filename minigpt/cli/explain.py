@@ -1,0 +1,54 @@
+"""`minigpt explain`: every number on the way from a text to the next word, as a page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigpt.cli.options import CheckpointOption, OpenOption, RunArgument
+from minigpt.cli.pages import show, write_page
+from minigpt.errors import UserError
+
+
+def explain(
+    run: RunArgument,
+    prompt: Annotated[
+        str | None, typer.Option(help="The text to look inside of; otherwise the run's own prompt.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write (HTML); otherwise explain.html in the run's folder.")
+    ] = None,
+    checkpoint: CheckpointOption = "best",
+    open_page: OpenOption = True,
+    live: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine: type a text, and it follows.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="With --serve; 0 takes a free one.")] = 0,
+) -> None:
+    """Write a page that shows every number on the way from a text to the next word."""
+    if live:
+        _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, port, open_page)
+        return
+    from minigpt.inspection import page
+    from minigpt.runs import load_run
+
+    model = load_run(run, checkpoint)
+    path = output or run / "explain.html"
+    write_page(path, page.explain(model, page.default_prompt(model) if prompt is None else prompt))
+    typer.echo(path)
+    if open_page:
+        show(path.absolute().as_uri())
+
+
+def _serve(run: Path, checkpoint: str, prompt: str | None, port: int, open_page: bool) -> None:
+    try:
+        from minigpt.serving.live import serve
+    except ModuleNotFoundError as error:
+        raise UserError(f"command line: --serve needs {error.name}; pip install 'minigpt[serve]'") from None
+
+    def opened(address: str) -> None:
+        typer.echo(address)
+        if open_page:
+            show(address)
+
+    serve(run, checkpoint, prompt, port, opened)
