@@ -1,36 +1,25 @@
 """The benchmark measures what it says it does: here with small models and texts, and without looking at the times."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from conftest import TINY
+
+from benchmarks import sample, step, train
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 SHAPE = {"n_layers": 1, "n_heads": 2, "d_model": 32, "vocab_size": 40, "context_length": 64}
 
 
-@pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark", module)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_sampling_is_compared_for_one_text_and_for_sixteen(
-    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmark, "SHAPES", {"small": SHAPE})
-    monkeypatch.setattr(benchmark, "TARGETS", {"small": 5})
-    benchmark.sample(repeats=1, new_tokens=3, as_json=True)
+    monkeypatch.setattr(sample, "SHAPES", {"small": SHAPE})
+    monkeypatch.setattr(sample, "TARGETS", {"small": 5})
+    sample.sample(repeats=1, new_tokens=3, as_json=True)
     one, many = json.loads(capsys.readouterr().out)["rows"]
     assert (one["name"], many["name"]) == ("small", "small, 16 texts at once")
     assert one["target"] == 5
@@ -43,7 +32,7 @@ def test_sampling_is_compared_for_one_text_and_for_sixteen(
     )
 
 
-def test_both_sides_of_the_sampling_benchmark_write_the_same_text(benchmark: ModuleType) -> None:
+def test_both_sides_of_the_sampling_benchmark_write_the_same_text() -> None:
     import torch
 
     from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
@@ -83,14 +72,14 @@ def test_preparation_is_compared_with_tiktokens_own() -> None:
 
 
 def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
-    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text("To be, or not to be, that is the question. " * 300)
     recipe = SCRIPT.parents[1] / "configs/shakespeare_fast.yaml"
     changes = [*TINY, f"run.directory={tmp_path / 'run'}", f"data.directory={tmp_path}", f"data.source={text}"]
-    monkeypatch.setattr(benchmark, "LOSS", 100.0)
-    first = benchmark._train(recipe, tmp_path / "run", changes)
+    monkeypatch.setattr(train, "LOSS", 100.0)
+    first = train._train(recipe, tmp_path / "run", changes)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     evaluations = [(line["seconds"], line["validation_loss"]) for line in lines if "validation_loss" in line]
     assert len(evaluations) == 2
@@ -98,9 +87,9 @@ def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
 
 
 def test_the_parts_of_a_training_step_add_up_to_its_share_of_the_matrix_rate(
-    benchmark: ModuleType, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    benchmark.step(SCRIPT.parents[1] / "configs/stories.yaml", TINY, repeats=2, as_json=True)
+    step.step(SCRIPT.parents[1] / "configs/stories.yaml", TINY, repeats=2, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert set(document["parts"]) == {"forward", "backward", "clipping", "muon", "adamw"}
     assert sum(document["parts"].values()) == pytest.approx(document["seconds"], rel=0.5)

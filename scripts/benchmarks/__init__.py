@@ -1,0 +1,1 @@
+"""One benchmark a file; `scripts/benchmark.py` is their command."""

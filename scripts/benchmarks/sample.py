@@ -1,0 +1,125 @@
+"""`benchmark.py sample`: the throughput of inference."""
+
+import time
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.workbench import JsonOption, RepeatsOption, cpu_engine, report
+
+SHAPES = {
+    "4 layers x 128": {"n_layers": 4, "n_heads": 4, "d_model": 128, "vocab_size": 65, "context_length": 256},
+    "6 layers x 384": {"n_layers": 6, "n_heads": 6, "d_model": 384, "vocab_size": 65, "context_length": 256},
+    "124M parameters": {
+        "n_layers": 12, "n_heads": 12, "d_model": 768, "d_ff": 2048, "vocab_size": 50_257, "context_length": 1024,
+    },
+}  # fmt: skip
+TARGETS = {"4 layers x 128": None, "6 layers x 384": 5, "124M parameters": 3}
+SEQUENCES = 16
+
+
+def sample(
+    repeats: RepeatsOption = 5,
+    new_tokens: Annotated[int, typer.Option(min=2, help="Tokens that each text gets.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Tokens per second beside Transformers' generate with its cache, on the same weights; one text and sixteen."""
+    from minigpt.config.hyperparameters import ModelConfig
+    from minigpt.inference.packed import pack, weights_for_writing
+    from minigpt.interop.huggingface import to_transformers
+    from minigpt.model.gpt import GPT
+
+    bandwidth, engine = _memory_bandwidth(), cpu_engine()
+    rows: list[dict[str, Any]] = []
+    for name, shape in SHAPES.items():
+        model = GPT(ModelConfig(**shape)).eval()
+        model.initialise(0)
+        dtype = weights_for_writing(model.config, engine.dtype, engine.device)
+        packed, reference = pack(model, dtype), to_transformers(model)
+        ours: dict[int, list[float]] = {1: [], SEQUENCES: []}
+        theirs: dict[int, list[float]] = {1: [], SEQUENCES: []}
+        for turn in range(repeats + 1):
+            for n_samples in (1, SEQUENCES):
+                rates = (
+                    _rate(packed, n_samples, new_tokens),
+                    _rate_of_transformers(reference, n_samples, new_tokens),
+                )
+                if turn:  # the first warms up
+                    ours[n_samples].append(rates[0])
+                    theirs[n_samples].append(rates[1])
+        for n_samples in (1, SEQUENCES):
+            rate, other = median(ours[n_samples]), median(theirs[n_samples])
+            rows.append(
+                {
+                    "name": name + ("" if n_samples == 1 else f", {n_samples} texts at once"),
+                    "weights": str(dtype).removeprefix("torch."),
+                    "tokens_per_second": {"minigpt": rate, "transformers": other},
+                    "speedup": rate / other,
+                    "target": TARGETS[name] if n_samples == 1 else None,
+                    "fraction_of_limit": rate / n_samples * _bytes_of(packed) / bandwidth,
+                }
+            )
+            if n_samples > 1:
+                rows[-1]["times_one_text"] = rate / median(ours[1])
+                rows[-1]["target_times_one_text"] = 8
+    document = {"memory_gigabytes_per_second": bandwidth / 1e9, "rows": rows}
+    table = [
+        [
+            row["name"],
+            *(f"{rate:,.0f}" for rate in row["tokens_per_second"].values()),
+            f"{row['speedup']:.1f}",
+            f"{row['times_one_text']:.1f}" if "times_one_text" in row else "",
+            f"{row['fraction_of_limit']:.0%}",
+        ]
+        for row in rows
+    ]
+    head = ["tokens/s", "minigpt", "Transformers", "speedup", "times one text", "of the limit"]
+    report(document, head, table, f"memory is read at {bandwidth / 1e9:.1f} GB/s", as_json)
+
+
+def _bytes_of(packed: Any) -> int:
+    """Bytes of weights that a step reads."""
+    from minigpt.inference.native import Int8GPT
+    from minigpt.inference.packed import PackedLinear
+
+    if isinstance(packed, Int8GPT):
+        return packed.n_bytes
+    return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
+
+
+def _rate(model: Any, n_samples: int, new_tokens: int) -> float:
+    """Tokens per second of minigpt, most probable token each time, out of a prompt of 8 tokens."""
+    from minigpt.config.hyperparameters import SamplingConfig
+    from minigpt.generation.generate import generate
+
+    settings = SamplingConfig(temperature=0, max_new_tokens=new_tokens)
+    begin = time.perf_counter()
+    steps = sum(1 for _ in generate(model, [1] * 8, settings, end_of_text=-1, seed=0, n_samples=n_samples))
+    return n_samples * steps / (time.perf_counter() - begin)
+
+
+def _rate_of_transformers(model: Any, n_samples: int, new_tokens: int) -> float:
+    import torch
+
+    prompt = torch.ones(n_samples, 8, dtype=torch.long)
+    begin = time.perf_counter()
+    with torch.inference_mode():
+        texts = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, min_new_tokens=new_tokens,
+            max_new_tokens=new_tokens, pad_token_id=0,
+        )  # fmt: skip
+    return n_samples * (texts.shape[1] - 8) / (time.perf_counter() - begin)
+
+
+def _memory_bandwidth() -> float:
+    """Bytes per second at which all cores read a matrix that no cache holds, looking for its largest number."""
+    import torch
+
+    matrix = torch.ones(8192, 16_384)
+    seconds = []
+    for _ in range(8):
+        begin = time.perf_counter()
+        matrix.amax()
+        seconds.append(time.perf_counter() - begin)
+    return matrix.nbytes / min(seconds)
