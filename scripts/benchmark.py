@@ -3,7 +3,7 @@
 python scripts/benchmark.py train --text FILE       time to a validation loss of 1.886 on Tiny Shakespeare
 python scripts/benchmark.py sample                  tokens per second beside Transformers' generate
 python scripts/benchmark.py prepare --text FILE     text to tokens on disk beside tiktoken's batch encoding
-python scripts/benchmark.py step                    a training step beside what the machine's matrix products allow
+python scripts/benchmark.py step                    a training step beside what the machine's matmuls allow
 python scripts/benchmark.py memory                  peak memory beside that of all logits at once
 """
 

@@ -28,7 +28,7 @@ class RunConfig(Section):
     device: str = Field("auto", pattern=DEVICES)
     """auto takes CUDA, then Apple's MPS, then the CPU."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the matrix products; weights stay float32. auto measures which is faster here."""
+    """Precision of the matmuls; weights stay float32. auto measures which is faster here."""
     compile: Literal["auto", True, False] = "auto"
     """torch.compile for the blocks; auto compiles where the run is long enough to earn the compilation back."""
     tensorboard: bool = False

@@ -132,7 +132,7 @@ def parameters_by_part(model: GPT) -> dict[str, int]:
 
 
 def training_flops(shape: ModelConfig, model: GPT) -> int:
-    """Operations per token, forward and backward: 6 per weight of a matrix product, and attention (Chowdhery 2022)."""
+    """Operations per token, forward and backward: 6 per weight of a matmul, and attention (Chowdhery 2022)."""
     weights = sum(p.numel() for name, p in model.named_parameters() if "blocks." in name and p.ndim == 2)
     weights += shape.d_model * (shape.vocab_size or 0)
     return 6 * weights + 12 * shape.n_layers * shape.n_heads * shape.d_head * shape.context_length

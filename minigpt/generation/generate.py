@@ -1,4 +1,4 @@
-"""One token after the other: the iterator behind every text that minigpt writes."""
+"""Prefill, then decode: the iterator behind every text that minigpt writes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities, pick
 from minigpt.inference.packed import InferenceModel
-from minigpt.model.cache import Cache
+from minigpt.model.cache import KVCache
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def generate(
     text = list(prompts.split(1, 1))  # columns (B 1), to which the new ones come
     seen = torch.zeros(n_samples, model.config.vocab_size or 0, dtype=torch.bool).scatter_(1, prompts, value=True)
     finished = torch.zeros(n_samples, dtype=torch.bool)
-    cache = Cache(model.config, prompts.shape[1] + config.max_new_tokens)
+    cache = KVCache(model.config, prompts.shape[1] + config.max_new_tokens)
     unread = torch.cat(text[-context_length:], 1)
     if (unread == unread[:1]).all():
-        unread = unread[:1]  # what all texts begin with is read once
+        unread = unread[:1]  # prefill what all texts begin with once
     for _ in range(config.max_new_tokens):
         if cache.length + unread.shape[1] > context_length:
             cache.clear()

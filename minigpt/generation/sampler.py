@@ -13,7 +13,7 @@ from minigpt.generation.generate import generate
 from minigpt.generation.text import TextStream
 from minigpt.hardware.device import Engine, choose_device
 from minigpt.hardware.precision import choose_precision
-from minigpt.inference.packed import pack, weights_for_writing
+from minigpt.inference.packed import inference_dtype, pack
 from minigpt.runs import load_run
 
 
@@ -35,7 +35,7 @@ class Sampler:
         place = self.run.model.token_embedding.weight.device
         wish = "float32" if self.run.config.run.precision == "float32" else "auto"
         engine = Engine(place, choose_precision(wish, place))
-        self._model = pack(self.run.model, weights_for_writing(self.run.model.config, engine.dtype, place))
+        self._model = pack(self.run.model, inference_dtype(self.run.model.config, engine.dtype, place))
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
         except ValidationError as error:

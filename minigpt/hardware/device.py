@@ -43,18 +43,18 @@ def synchronise(device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Engine:
-    """A device with the precision in which it multiplies matrices."""
+    """A device with the precision of its matmuls."""
 
     device: torch.device
     precision: Precision
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of matrix products."""
+        """Of matmuls."""
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Matrix products in `dtype`, everything else in float32."""
+        """Matmuls in `dtype`, everything else in float32."""
         return torch.autocast(self.device.type, self.dtype) if self.precision == "bfloat16" else nullcontext()
 
     def put(self, tensor: Tensor) -> Tensor:

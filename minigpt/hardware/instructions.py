@@ -4,10 +4,10 @@ import torch
 
 
 def has_avx512_vnni() -> bool:
-    """Whether products of int8 are added up 64 at a time (AVX-512 VNNI)."""
+    """Whether it multiplies int8 64 at a time."""
     return torch.cpu._is_vnni_supported()
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether oneDNN multiplies matrices in bfloat16 here."""
+def has_bfloat16_matmul() -> bool:
+    """Whether oneDNN has matmuls in bfloat16 for it."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -11,7 +11,7 @@ from minigpt.model.gpt import GPT
 CHUNK = 2**21
 """Logits that exist at once: they stay in the processor's cache, and a large vocabulary needs no large memory."""
 CHUNK_TOKENS = 256
-"""Tokens that a chunk has at least, so that its matrix products stay efficient."""
+"""Tokens that a chunk has at least, so that its matmuls stay efficient."""
 ROUGH = 2
 """The estimate may be so many times too high."""
 

@@ -1,4 +1,4 @@
-"""The precision in which matrices are multiplied."""
+"""The precision of matmuls."""
 
 import time
 
@@ -8,7 +8,7 @@ from minigpt.hardware.device import Precision, synchronise
 
 
 def choose_precision(wish: str, device: torch.device) -> Precision:
-    """float32 or bfloat16 for matrix products: as wished, or (auto) what is faster here."""
+    """float32 or bfloat16 for matmuls: as wished, or (auto) what is faster here."""
     if wish != "auto":
         return "bfloat16" if wish == "bfloat16" else "float32"
     if device.type == "cuda":
@@ -19,7 +19,7 @@ def choose_precision(wish: str, device: torch.device) -> Precision:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Multiply-adds, counted as two, that the machine makes per second in a product of a small model's size."""
+    """Multiply-adds, counted as two, that the machine makes per second in a matmul of a small model's size."""
     a, b = torch.randn(2048, 512, device=device).to(dtype), torch.randn(512, 1024, device=device).to(dtype)
     seconds = []
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Fewer operations for writing: layers that read the same vector become one matrix, and a norm's gains part of it."""
+"""Fewer operations for inference: layers that read the same vector become one matrix, and a norm's gains part of it."""
 
 import math
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def fold(layers: Sequence[nn.Linear], before: nn.Module | Before) -> Folded:
 
 
 def fold_block(block: Block) -> FoldedBlock:
-    """All that a block is for writing."""
+    """All that a block is for inference."""
     attention, feed_forward = block.attention, block.feed_forward
     q_norm, k_norm, gate = attention.q_norm, attention.k_norm, feed_forward.gate_proj
     gains = None

@@ -1,4 +1,4 @@
-"""Writing in int8: a whole step is one call of `cpp/step.cpp`, which is compiled where it is first needed and kept.
+"""Inference in int8: a whole step is one call of `cpp/step.cpp`, which is compiled where it is first needed and kept.
 
 It takes a processor with AVX-512 VNNI and the compiler g++; elsewhere `load` gives None, and torch's operations do.
 """
@@ -20,7 +20,7 @@ from minigpt.config.hyperparameters import ModelConfig
 from minigpt.hardware.instructions import has_avx512_vnni
 from minigpt.inference.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
-from minigpt.model.cache import Cache
+from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 
 SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
@@ -28,7 +28,7 @@ INSTRUCTIONS = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnn
 COMPILER = ("g++", "-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 LARGEST_HEAD = 128
 LARGEST_SUM = 2**16
-"""Products of integers of one byte that fit into 32 bits when they are added up."""
+"""Products of two int8 numbers that fit into 32 bits when they are added up."""
 TILE = (32, 4)
 """Outputs and inputs of the weights that two instructions take."""
 LANES = 16
@@ -95,7 +95,7 @@ class Model(Structure):
 
 
 class Int8GPT:
-    """A model for inference: weights, what they are multiplied with, queries, keys and values are integers of one byte.
+    """A model for inference: weights, what they are multiplied with, queries, keys and values are int8.
 
     There is one scale for each output of a matrix, and one for each vector.
     """
@@ -123,7 +123,7 @@ class Int8GPT:
             lm_head=self._matrix(fold([model.lm_head], model.final_norm)),
         )  # fmt: skip
 
-    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+    def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V) of what comes after `token_ids` (B T), which join the cache."""
         n_texts, n_new = token_ids.shape
         start, room = cache.length, round_up(cache.capacity, LANES)

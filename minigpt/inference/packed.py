@@ -1,7 +1,7 @@
-"""A model packed for writing: fewer and larger products, with weights that are read as fast as the machine can.
+"""A model packed for inference: fewer and larger matmuls, with weights that are read as fast as the machine can.
 
-A new token costs little arithmetic: its time is that of reading every weight once and of calling every operation.
-Hence weights of one or two bytes, and as few operations as will do: one call of C++ for a whole step where that can be
+Decoding costs little arithmetic: its time is that of reading every weight once and of calling every operation.
+Hence weights in int8 or bfloat16, and as few operations as will do: one call of C++ for a whole step where that can be
 compiled, and else what torch has. Axis letters as in minigpt/model/attention.py.
 """
 
@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.hardware.instructions import multiplies_bfloat16
+from minigpt.hardware.instructions import has_bfloat16_matmul
 from minigpt.inference.folding import Before, Folded, fold, fold_block
 from minigpt.inference.native import Int8GPT, fits, load
 from minigpt.model.block import Block
-from minigpt.model.cache import Cache, LayerCache
+from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
 from minigpt.model.norm import EPSILON
 from minigpt.model.position import Rotation
@@ -31,12 +31,12 @@ class InferenceModel(Protocol):
 
     config: ModelConfig
 
-    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+    def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
 
 
-def weights_for_writing(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """What to pack the weights of a model in that was trained in `dtype`."""
+def inference_dtype(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What to pack the weights of a model in for inference that was trained in `dtype`."""
     if dtype == torch.bfloat16 and device.type == "cpu" and fits(config) and load() is not None:
         return torch.int8
     return dtype
@@ -67,8 +67,8 @@ class PackedLinear(nn.Module):
         self.bias = folded.bias.to(dtype) if folded.bias.any() else None
         weight = folded.weight.to(dtype)
         self.n_bytes = weight.nbytes
-        # oneDNN's blocked order of weights makes a product with few vectors twice as fast as torch's own kernel.
-        self.blocked = _onednn_multiplies(weight)
+        # oneDNN's blocked order of weights makes a matmul with few vectors twice as fast as torch's own kernel.
+        self.blocked = _has_onednn_matmul(weight)
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 16) if self.blocked else weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedBlock(nn.Module):
-    """A `Block` for inference: queries, keys and values are one product, and so are gate and up."""
+    """A `Block` for inference: queries, keys and values are one matmul, and so are gate and up."""
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         super().__init__()
@@ -111,10 +111,10 @@ class PackedBlock(nn.Module):
         return mixed.transpose(1, 2).reshape(n_batch, n_new, -1)
 
 
-def _onednn_multiplies(weight: Tensor) -> bool:
+def _has_onednn_matmul(weight: Tensor) -> bool:
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and multiplies_bfloat16())
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and has_bfloat16_matmul())
 
 
 def _normalise(x: Tensor) -> Tensor:
@@ -149,4 +149,4 @@ PREPARE: dict[Before, Callable[[Tensor], Tensor]] = {
     Before.SWIGLU: _gate,
     Before.GELU: partial(F.gelu, approximate="tanh"),
 }
-"""What `cpp/product.h` does before its products, in torch's operations."""
+"""What `cpp/matmul.h` does before its matmuls, in torch's operations."""

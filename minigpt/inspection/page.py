@@ -240,7 +240,7 @@ def _continuations(run: Run, token_ids: list[int], traced: Trace) -> list[dict[s
 
 
 def _pack(array: Numbers) -> dict[str, Any]:
-    """An array as half-precision numbers in base64: three digits each, which is what a page shows."""
+    """An array as float16 in base64: three digits each, which is what a page shows."""
     limit = float(np.finfo(np.float16).max)
     content = base64.b64encode(np.clip(array, -limit, limit).astype("<f2").tobytes()).decode()
     return {"shape": list(array.shape), "data": content}

@@ -43,7 +43,7 @@ class Attention(nn.Module):
             and self.training
             and (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
         ):
-            # Plain products go backward faster than the CPU's attention kernel (docs/experiments.md).
+            # Plain matmuls go backward faster than the CPU's attention kernel (docs/experiments.md).
             groups = self.n_heads // self.n_kv_heads
             mixed = causal_mixture(query, key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1))
         else:
@@ -78,7 +78,7 @@ class Attention(nn.Module):
 
 
 def causal_mixture(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention in plain products: the values (B H T K) that each of the queries (B H T K) gets by its weights.
+    """Attention in plain matmuls: the values (B H T K) that each of the queries (B H T K) gets by its weights.
 
     The earlier half of the queries is spared the later half of the keys, all of which it may not see.
     """

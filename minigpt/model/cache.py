@@ -34,8 +34,8 @@ class LayerCache:
         self.keys, self.values = (kept.repeat(n_batch, 1, 1, 1) for kept in (self.keys, self.values))
 
 
-class Cache:
-    """One `LayerCache` per layer; takes a whole prompt while it is empty, and then one token at a time.
+class KVCache:
+    """One `LayerCache` per layer: prefill hands it a whole prompt while it is empty, decode then one token at a time.
 
     It has room for `n_tokens`, or for a whole context where that is less.
     """

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.attention import Attention
 from minigpt.model.block import Block
-from minigpt.model.cache import Cache
+from minigpt.model.cache import KVCache
 from minigpt.model.dropout import Dropout
 from minigpt.model.norm import make_norm
 from minigpt.model.position import RotaryPositions
@@ -36,11 +36,11 @@ class GPT(nn.Module):
         if config.tie_embeddings:
             self.lm_head.weight = self.token_embedding.weight
 
-    def forward(self, token_ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """Logits (B T V) of the token after each of `token_ids` (B T); a cache holds what was read before them."""
         return self.lm_head(self.hidden(token_ids, cache))
 
-    def hidden(self, token_ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The vectors (B T D) that the output matrix turns into logits."""
         start = cache.length if cache else 0
         stop = start + token_ids.shape[1]
@@ -54,7 +54,7 @@ class GPT(nn.Module):
             x = block(x, rotation, cache.layers[layer] if cache else None)
         return self.final_norm(x)
 
-    def next_logits(self, token_ids: Tensor, cache: Cache) -> Tensor:
+    def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
         x = self.hidden(token_ids.to(self.token_embedding.weight.device), cache)
         return self.lm_head(x[:, -1]).float().cpu()

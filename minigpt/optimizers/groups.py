@@ -42,7 +42,7 @@ class Optimizers:
 
 
 def make_optimizers(model: nn.Module, recipe: Config, dtype: torch.dtype) -> Optimizers:
-    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all; `dtype`: of Muon's products.
+    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all; `dtype`: of Muon's matmuls.
 
     An update of AdamW changes each weight by about the learning rate, and what a matrix makes of its input by the sum
     of as many changes as it has inputs: so its rate for matrices goes down as the width goes up (Yang 2022, 'Tensor

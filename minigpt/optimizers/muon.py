@@ -34,7 +34,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update all matrices; those of one shape, or of its transpose, go through one batch of products."""
+        """Update all matrices; those of one shape, or of its transpose, go through one batch of matmuls."""
         assert closure is None
         by_shape: dict[tuple[int, ...], list[tuple[Tensor, dict[str, Any]]]] = defaultdict(list)
         for group in self.param_groups:

@@ -17,7 +17,7 @@ from minigpt.evaluation.loss import Evaluation, evaluate
 from minigpt.generation.generate import generate
 from minigpt.hardware.compiler import eager
 from minigpt.hardware.device import Engine
-from minigpt.inference.packed import pack, weights_for_writing
+from minigpt.inference.packed import inference_dtype, pack
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.runs import Index, RunFolder, kept_steps
@@ -212,7 +212,7 @@ class Trainer:
         """A text by the model as it is now; the same random numbers at the same step."""
         tokenizer, config = self.corpus.tokenizer, self.config.sampling
         prompt = tokenizer.encode_prompt(config.prompt, config.begin_document is True)
-        weights = weights_for_writing(self.model.config, self.engine.dtype, self.engine.device)
+        weights = inference_dtype(self.model.config, self.engine.dtype, self.engine.device)
         model = pack(self.model, weights)
         steps = generate(model, prompt, config, end_of_text=tokenizer.end_of_text, seed=self.seed("sampling"))
         token_ids = [int(step.token_ids) for step in steps]

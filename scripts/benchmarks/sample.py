@@ -26,7 +26,7 @@ def sample(
 ) -> None:
     """Tokens per second beside Transformers' generate with its cache, on the same weights; one text and sixteen."""
     from minigpt.config.hyperparameters import ModelConfig
-    from minigpt.inference.packed import pack, weights_for_writing
+    from minigpt.inference.packed import inference_dtype, pack
     from minigpt.interop.huggingface import to_transformers
     from minigpt.model.gpt import GPT
 
@@ -35,15 +35,15 @@ def sample(
     for name, shape in SHAPES.items():
         model = GPT(ModelConfig(**shape)).eval()
         model.initialise(0)
-        dtype = weights_for_writing(model.config, engine.dtype, engine.device)
+        dtype = inference_dtype(model.config, engine.dtype, engine.device)
         packed, reference = pack(model, dtype), to_transformers(model)
         ours: dict[int, list[float]] = {1: [], SEQUENCES: []}
         theirs: dict[int, list[float]] = {1: [], SEQUENCES: []}
         for turn in range(repeats + 1):
             for n_samples in (1, SEQUENCES):
                 rates = (
-                    _rate(packed, n_samples, new_tokens),
-                    _rate_of_transformers(reference, n_samples, new_tokens),
+                    _throughput(packed, n_samples, new_tokens),
+                    _throughput_of_transformers(reference, n_samples, new_tokens),
                 )
                 if turn:  # the first warms up
                     ours[n_samples].append(rates[0])
@@ -88,7 +88,7 @@ def _bytes_of(packed: Any) -> int:
     return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
 
 
-def _rate(model: Any, n_samples: int, new_tokens: int) -> float:
+def _throughput(model: Any, n_samples: int, new_tokens: int) -> float:
     """Tokens per second of minigpt, most probable token each time, out of a prompt of 8 tokens."""
     from minigpt.config.hyperparameters import SamplingConfig
     from minigpt.generation.generate import generate
@@ -99,7 +99,7 @@ def _rate(model: Any, n_samples: int, new_tokens: int) -> float:
     return n_samples * steps / (time.perf_counter() - begin)
 
 
-def _rate_of_transformers(model: Any, n_samples: int, new_tokens: int) -> float:
+def _throughput_of_transformers(model: Any, n_samples: int, new_tokens: int) -> float:
     import torch
 
     prompt = torch.ones(n_samples, 8, dtype=torch.long)

@@ -23,7 +23,7 @@ def step(
     repeats: RepeatsOption = 30,
     as_json: JsonOption = False,
 ) -> None:
-    """A compiled training step in steady state beside what the rate of matrix products allows; its parts."""
+    """A compiled training step in steady state beside what the rate of matmuls allows; its parts."""
     import torch
 
     from minigpt.experiments.plan import training_flops
@@ -73,7 +73,7 @@ def step(
     rows.append(["step", f"{1e3 * whole:.1f}", ""])
     last = (
         f"{document['tokens_per_second']:,.0f} tokens/s; {document['utilisation']:.1%} of the "
-        f"{median(rates) / 1e9:.0f} GFLOP/s of matrix products ({document['utilisation_without_masked_half']:.1%} "
+        f"{median(rates) / 1e9:.0f} GFLOP/s of matmuls ({document['utilisation_without_masked_half']:.1%} "
         "if the masked half of attention is not counted)"
     )
     report(document, ["part", "milliseconds", "share"], rows, last, as_json)

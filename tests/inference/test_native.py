@@ -1,4 +1,4 @@
-"""Writing in int8 beside the same arithmetic in torch's operations."""
+"""Inference in int8 beside the same arithmetic in torch's operations."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.generation.generate import generate
 from minigpt.inference import native, packed
 from minigpt.inference.native import Int8GPT
-from minigpt.model.cache import Cache
+from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 
 pytestmark = pytest.mark.skipif(native.load() is None, reason="needs AVX-512 VNNI and g++")
@@ -26,7 +26,7 @@ def tokens(n_texts: int, n_tokens: int, vocab_size: int = 50) -> Tensor:
 
 def token_by_token(model: GPT | Int8GPT, token_ids: Tensor, n_at_once: int = 1) -> Tensor:
     """Logits (B T V) of all but the first `n_at_once - 1` tokens, which are read together with the next one."""
-    cache = Cache(model.config)
+    cache = KVCache(model.config)
     parts = token_ids.split([n_at_once, *[1] * (token_ids.shape[1] - n_at_once)], 1)
     return torch.stack([model.next_logits(part, cache) for part in parts], 1)
 
@@ -39,14 +39,14 @@ def rounded(x: Tensor) -> Tensor:
 
 @pytest.fixture
 def round_like_int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What float32 models packed for writing multiply is rounded as int8 rounds it."""
+    """What float32 models packed for inference multiply is rounded as int8 rounds it."""
 
-    def product(self: packed.PackedLinear, x: Tensor) -> Tensor:
+    def matmul(self: packed.PackedLinear, x: Tensor) -> Tensor:
         return F.linear(rounded(packed.PREPARE[self.before](x)), rounded(self.weight), self.bias)
 
     attention = F.scaled_dot_product_attention
-    monkeypatch.setattr(packed, "_onednn_multiplies", lambda _: False)
-    monkeypatch.setattr(packed.PackedLinear, "forward", product)
+    monkeypatch.setattr(packed, "_has_onednn_matmul", lambda _: False)
+    monkeypatch.setattr(packed.PackedLinear, "forward", matmul)
     monkeypatch.setattr(
         F, "scaled_dot_product_attention", lambda *qkv, **options: attention(*map(rounded, qkv), **options)
     )
@@ -216,15 +216,15 @@ def test_a_model_may_change_after_it_was_packed() -> None:
         ({"context_length": 65_537}, torch.bfloat16),
     ],
 )
-def test_what_does_not_fit_is_written_in_bfloat16(shape: dict[str, int], dtype: torch.dtype) -> None:
+def test_what_does_not_fit_is_packed_in_bfloat16(shape: dict[str, int], dtype: torch.dtype) -> None:
     config = ModelConfig(**{**SHAPE, **shape})
-    assert packed.weights_for_writing(config, torch.bfloat16, torch.device("cpu")) == dtype
+    assert packed.inference_dtype(config, torch.bfloat16, torch.device("cpu")) == dtype
 
 
 def test_nothing_is_compiled_for_a_model_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "load", lambda: pytest.fail("compiled"))
     config, device = random_model().config, torch.device("cpu")
-    assert packed.weights_for_writing(config, torch.float32, device) == torch.float32
+    assert packed.inference_dtype(config, torch.float32, device) == torch.float32
 
 
 def test_the_code_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation.loss import evaluate
 from minigpt.inference import native
 from minigpt.inference.folding import Before, fold
-from minigpt.inference.packed import PackedLinear, pack, weights_for_writing
-from minigpt.model.cache import Cache
+from minigpt.inference.packed import PackedLinear, inference_dtype, pack
+from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 from minigpt.runs import load_run
 
@@ -36,7 +36,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, Any]) -> None:
-    model, cache = random_model(**options), Cache(random_model(**options).config)
+    model, cache = random_model(**options), KVCache(random_model(**options).config)
     packed = pack(model, torch.float32)
     with torch.no_grad():
         parts = [packed(TOKENS[:, :5], cache), *(packed(TOKENS[:, i : i + 1], cache) for i in range(5, 16))]
@@ -50,7 +50,7 @@ def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, 
 )
 def test_a_model_in_int8_gives_nearly_the_same_logits_token_by_token(options: dict[str, Any]) -> None:
     model = random_model(**options)
-    packed, cache = pack(model, torch.int8), Cache(model.config)
+    packed, cache = pack(model, torch.int8), KVCache(model.config)
     with torch.no_grad():
         parts = [packed.next_logits(part, cache) for part in TOKENS.split([5, *[1] * 11], 1)]
         exact = model(TOKENS)[:, 4:]
@@ -77,14 +77,14 @@ def test_small_weights_are_the_same_matrix_but_for_rounding(bias: bool, width: i
 
 
 class TokenByToken(GPT):
-    """A model that reads as writing does: one token after the other, the others in a cache."""
+    """A model that decodes: one token after the other, the others in a cache."""
 
     def __init__(self, model: GPT, dtype: torch.dtype) -> None:
         super().__init__(model.config)
         self.packed = pack(model, dtype)
 
-    def forward(self, token_ids: Tensor, cache: Cache | None = None) -> Tensor:
-        cache = cache or Cache(self.config)
+    def forward(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        cache = cache or KVCache(self.config)
         return torch.stack([self.packed.next_logits(column, cache) for column in token_ids.split(1, 1)], 1)
 
 
@@ -102,15 +102,15 @@ def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
     assert rounded == pytest.approx(exact, rel=0.005)
 
 
-def test_a_cpu_writes_with_int8_where_it_trained_in_bfloat16_and_has_a_compiler(
+def test_inference_on_a_cpu_is_int8_where_it_trained_in_bfloat16_and_has_a_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     able = torch.int8 if native.load() else torch.bfloat16
-    assert weights_for_writing(CONFIG, torch.bfloat16, CPU) == able
-    assert weights_for_writing(CONFIG, torch.float32, CPU) == torch.float32
-    assert weights_for_writing(CONFIG, torch.bfloat16, torch.device("cuda")) == torch.bfloat16
+    assert inference_dtype(CONFIG, torch.bfloat16, CPU) == able
+    assert inference_dtype(CONFIG, torch.float32, CPU) == torch.float32
+    assert inference_dtype(CONFIG, torch.bfloat16, torch.device("cuda")) == torch.bfloat16
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     native.load.cache_clear()
-    assert weights_for_writing(CONFIG, torch.bfloat16, CPU) == torch.bfloat16
+    assert inference_dtype(CONFIG, torch.bfloat16, CPU) == torch.bfloat16
     native.load.cache_clear()

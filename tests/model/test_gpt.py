@@ -8,7 +8,7 @@ from conftest import ARCHITECTURES, SHAPE, random_model
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.attention import WORTH_HALVING, attention_weights, causal_mixture
-from minigpt.model.cache import Cache
+from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
@@ -16,7 +16,7 @@ TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize("options", ARCHITECTURES, ids=lambda options: "-".join(map(str, options.values())))
 def test_cached_decoding_equals_the_full_forward_pass(options: dict[str, Any]) -> None:
-    model, cache = random_model(**options), Cache(ModelConfig(**{**SHAPE, **options}))
+    model, cache = random_model(**options), KVCache(ModelConfig(**{**SHAPE, **options}))
     with torch.no_grad():
         full = model(TOKENS)
         parts = [model(TOKENS[:, :5], cache), *(model(TOKENS[:, i : i + 1], cache) for i in range(5, 16))]

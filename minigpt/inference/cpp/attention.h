@@ -1,4 +1,4 @@
-// Attention of new tokens to all so far, whose keys and values are kept as integers of one byte.
+// Attention of new tokens to all so far, whose keys and values are kept as int8.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 #include "integers.h"
 #include "model.h"
 
-// Keys and values of one head in the cache, rounded to integers that lie as the products want them: keys in tiles of
+// Keys and values of one head in the cache, rounded to integers that lie as the instruction wants them: keys in tiles of
 // 16 places x 4 numbers, 128 too large; values in tiles of 16 numbers x 4 places. Behind them, a scale for each place.
 struct Kept {
     uint32_t *keys, *values;  // four integers in each
@@ -61,7 +61,7 @@ static void turn(float* head, const Model& model, const float* gains, int64_t pl
     }
 }
 
-// How much each place counts, as numbers and as integers of two bytes: with one, many small ones would be lost.
+// How much each place counts, as numbers and as int16: in int8 many small ones would be lost.
 // Sums of 66,000 places fit into 32 bits.
 struct Weights {
     std::vector<float> exact;

@@ -1,4 +1,4 @@
-// Numbers become integers of one byte, which an instruction of AVX-512 VNNI multiplies 64 at a time.
+// Numbers become int8, which an instruction of AVX-512 VNNI multiplies 64 at a time.
 
 #pragma once
 

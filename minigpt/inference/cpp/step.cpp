@@ -1,13 +1,13 @@
-// A model that writes: token ids go in, the logits of the next token come out. All cores work on each part of it together.
-// Every text is worked on by itself, so its numbers are the same whatever is written beside it.
+// A model for inference: token ids go in, the logits of the next token come out. All cores work on each part of it together.
+// Every text is worked on by itself, so its numbers are the same whatever is decoded beside it.
 
 #include <algorithm>
 #include <cstring>
 #include <memory>
 
 #include "attention.h"
+#include "matmul.h"
 #include "model.h"
-#include "product.h"
 
 // Logits (n_texts, tokens) of what comes after `tokens` (n_texts, n_each). cache: keys of each layer, then values of each,
 // (n_texts, n_kv_heads, capacity * (size + 4) bytes).
@@ -31,15 +31,15 @@ extern "C" void next_logits(const Model& model, const int64_t* tokens, uint32_t*
             }
         for (int64_t l = 0; l < model.n_layers; l++) {
             const Layer& layer = model.layers[l];
-            multiply(layer.qkv, x, heads, n, false, rounded);
+            matmul(layer.qkv, x, heads, n, false, rounded);
             ATTEND[size / LANES - 1](model, layer.gains, heads, cache[l], cache[model.n_layers + l], mixed, fresh);
-            multiply(layer.o, mixed, x, n, true, rounded);
-            multiply(layer.up, x, hidden, n, false, rounded);
-            multiply(layer.down, hidden, x, n, true, rounded);
+            matmul(layer.o, mixed, x, n, true, rounded);
+            matmul(layer.up, x, hidden, n, false, rounded);
+            matmul(layer.down, hidden, x, n, true, rounded);
         }
 #pragma omp single
         for (int64_t text = 0; text < n_texts; text++)  // of each its last token
             std::memmove(x + text * width, x + (text * n_each + n_each - 1) * width, width * sizeof(float));
-        multiply(model.lm_head, x, logits, n_texts, false, rounded);
+        matmul(model.lm_head, x, logits, n_texts, false, rounded);
     }
 }

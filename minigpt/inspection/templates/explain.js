@@ -3,7 +3,7 @@ let D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1 };
 
-/* Numbers: arrays arrive as half-precision numbers in base64. */
+/* Numbers: arrays arrive as float16 in base64. */
 
 function half(bits) {
   const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;

@@ -1,4 +1,4 @@
-// Products of a few vectors with large matrices.
+// Matmuls of a few vectors with large matrices.
 
 #pragma once
 
@@ -44,7 +44,7 @@ static Vector quantise(const Matrix& matrix, const float* x, int8_t* integers) {
 
 // N vectors times one tile of weights.
 template <int64_t N>
-static void multiply_tile(const uint8_t* tile, const float* scales, const float* bias, const int8_t* integers,
+static void matmul_tile(const uint8_t* tile, const float* scales, const float* bias, const int8_t* integers,
                           const Vector* vectors, int64_t n_in, float* y, int64_t n_out, uint32_t used, bool add) {
     __m512i sums[N][2] = {};
     for (int64_t i = 0; i < n_in; i += INPUTS) {
@@ -73,7 +73,7 @@ static void multiply_tile(const uint8_t* tile, const float* scales, const float*
         }
 }
 
-// Vectors (n, n_in) on their way into a product.
+// Vectors (n, n_in) on their way into a matmul.
 struct Rounded {
     std::vector<int8_t> integers;
     std::vector<Vector> vectors;
@@ -85,7 +85,7 @@ struct Rounded {
 };
 
 // y (n, n_out) = or += what comes before of x (n, width), times the matrix, plus bias.
-static void multiply(const Matrix& matrix, const float* x, float* y, int64_t n, bool add, Rounded& shared) {
+static void matmul(const Matrix& matrix, const float* x, float* y, int64_t n, bool add, Rounded& shared) {
     static thread_local Rounded own;
     const int64_t n_in = matrix.n_in, n_out = matrix.n_out;
     Rounded& rounded = n == 1 ? own : shared;
@@ -101,15 +101,15 @@ static void multiply(const Matrix& matrix, const float* x, float* y, int64_t n, 
     for (int64_t out = 0; out < n_out; out += OUTPUTS) {
         const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
         int64_t v = 0;
-        const auto next = [&](auto multiply_vectors, int64_t n_vectors) {
+        const auto next = [&](auto matmul_vectors, int64_t n_vectors) {
             for (; v + n_vectors <= n; v += n_vectors)
-                multiply_vectors(matrix.weights + out * n_in, matrix.scales + out, matrix.bias + out,
+                matmul_vectors(matrix.weights + out * n_in, matrix.scales + out, matrix.bias + out,
                                  &rounded.integers[v * n_in], &rounded.vectors[v], n_in, y + v * n_out + out, n_out,
                                  used, add);
         };
-        next(multiply_tile<VECTORS>, VECTORS);
-        next(multiply_tile<4>, 4);
-        next(multiply_tile<2>, 2);
-        next(multiply_tile<1>, 1);
+        next(matmul_tile<VECTORS>, VECTORS);
+        next(matmul_tile<4>, 4);
+        next(matmul_tile<2>, 2);
+        next(matmul_tile<1>, 1);
     }
 }
