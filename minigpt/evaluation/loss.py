@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt.data.batches import IGNORED
+from minigpt.hardware.memory import tokens_at_once
 from minigpt.model.gpt import GPT
 
 
@@ -41,12 +42,15 @@ def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], token_bytes: 
     """Score every target of `windows` (inputs and targets, B T; a target of -100 is only context)."""
     lengths = torch.tensor([len(piece) for piece in token_bytes])
     device = model.token_embedding.weight.device
+    at_once = tokens_at_once(len(token_bytes), model.config.d_model, device)
     was_training = model.training
     model.eval()
     nats, tokens, n_bytes = 0.0, 0, 0
     for inputs, targets in windows:
-        logits = model(inputs.to(device)).flatten(0, 1).float()
-        nats += F.cross_entropy(logits, targets.to(device).flatten(), ignore_index=IGNORED, reduction="sum").item()
+        hidden, wanted = model.hidden(inputs.to(device)).flatten(0, 1), targets.to(device).flatten()
+        for some, their in zip(hidden.split(at_once), wanted.split(at_once), strict=True):
+            logits = model.lm_head(some).float()
+            nats += F.cross_entropy(logits, their, ignore_index=IGNORED, reduction="sum").item()
         scored = targets[targets != IGNORED]
         tokens += scored.numel()
         n_bytes += int(lengths[scored].sum())

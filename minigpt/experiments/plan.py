@@ -94,7 +94,7 @@ def plan(config: Config) -> Plan:
     step_tokens = tokens_per_step(config)
     engine = Engine(device, choose_precision(config.run.precision, device))
     seconds_per_step, kept_bytes = measure(config, model.to(device).train(), engine)
-    memory = memory_by_use(config, shape, sum(parameters.values())) | {"activations": kept_bytes}
+    memory = memory_by_use(config, shape, sum(parameters.values()), device) | {"activations": kept_bytes}
     compiled = wants_compilation(config)
     seconds_per_step *= COMPILED if compiled else 1
     limits = [training.max_steps or float("inf"), 60 * (training.max_minutes or float("inf")) / seconds_per_step]

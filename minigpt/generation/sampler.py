@@ -33,8 +33,8 @@ class Sampler:
     def __init__(self, path: Path, checkpoint: str, device: str, changes: dict[str, Any]) -> None:
         self.run = load_run(path, checkpoint, choose_device(device))
         place = self.run.model.token_embedding.weight.device
-        wish = "float32" if self.run.config.run.precision == "float32" else "auto"
-        engine = Engine(place, choose_precision(wish, place))
+        wish = self.run.config.run.precision
+        engine = Engine(place, choose_precision("float32" if wish == "float32" else "auto", place))
         self._model = pack(self.run.model, inference_dtype(self.run.model.config, engine.dtype, place))
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})

@@ -11,7 +11,7 @@ from torch import Tensor
 from minigpt.config.hyperparameters import DEVICES
 from minigpt.errors import UserError
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
@@ -51,11 +51,11 @@ class Engine:
     @property
     def dtype(self) -> torch.dtype:
         """Of matmuls."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.precision]
 
     def autocast(self) -> AbstractContextManager[object]:
         """Matmuls in `dtype`, everything else in float32."""
-        return torch.autocast(self.device.type, self.dtype) if self.precision == "bfloat16" else nullcontext()
+        return nullcontext() if self.precision == "float32" else torch.autocast(self.device.type, self.dtype)
 
     def put(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, without waiting for the copy where the hardware can."""

@@ -8,22 +8,29 @@ from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 
-CHUNK = 2**21
-"""Logits that exist at once: they stay in the processor's cache, and a large vocabulary needs no large memory."""
-CHUNK_TOKENS = 256
-"""Tokens that a chunk has at least, so that its matmuls stay efficient."""
 ROUGH = 2
 """The estimate may be so many times too high."""
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**29, "mps": 2**25}
+"""On a CPU they stay in the processor's cache; on a GPU they fill it."""
 
 
-def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int) -> dict[str, int]:
+def tokens_at_once(vocab_size: int, d_model: int, device: torch.device) -> int:
+    """Tokens whose logits exist at a time, a power of two; at least about d_model.
+
+    Each such chunk of tokens changes a whole gradient of vocab_size x d_model: fewer would be less work than that.
+    """
+    n_tokens = max(LOGITS_AT_ONCE[device.type] // vocab_size, d_model)
+    return 1 << (n_tokens.bit_length() - 1)
+
+
+def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, device: torch.device) -> dict[str, int]:
     """Bytes for weights, gradients, optimizer and what a micro-batch's forward pass keeps for the backward one."""
     micro_tokens = config.training.batch_size * shape.context_length
     heads = shape.n_heads * shape.d_head
     kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
     scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if config.run.compile is not False else 0
     vocab_size = shape.vocab_size or 1
-    logits_at_once = vocab_size * min(micro_tokens, max(CHUNK // vocab_size, CHUNK_TOKENS))
+    logits_at_once = vocab_size * min(micro_tokens, tokens_at_once(vocab_size, shape.d_model, device))
     return {
         "weights": 4 * n_parameters,
         "gradients": 4 * n_parameters,
@@ -37,7 +44,7 @@ def check_memory(config: Config, shape: ModelConfig, device: torch.device) -> No
     """UserError where training a model of this `shape` needs more memory than the device has."""
     with torch.device("meta"):  # parameters without numbers
         n_parameters = GPT(shape).n_parameters()
-    needed, there = sum(memory_by_use(config, shape, n_parameters).values()), memory_of(device)
+    needed, there = sum(memory_by_use(config, shape, n_parameters, device).values()), memory_of(device)
     if there is not None and needed > ROUGH * there:
         raise UserError(
             f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "

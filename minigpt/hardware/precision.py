@@ -1,19 +1,23 @@
 """The precision of matmuls."""
 
 import time
+from typing import Literal
 
 import torch
 
 from minigpt.hardware.device import Precision, synchronise
+from minigpt.hardware.instructions import MATMUL_IN_BFLOAT16, instructions
 
 
-def choose_precision(wish: str, device: torch.device) -> Precision:
-    """float32 or bfloat16 for matmuls: as wished, or (auto) what is faster here."""
+def choose_precision(wish: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """The precision of matmuls: as wished, or (auto) the fastest here. It is measured only where nothing tells."""
     if wish != "auto":
-        return "bfloat16" if wish == "bfloat16" else "float32"
+        return wish
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "mps":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device.type == "cpu" and not MATMUL_IN_BFLOAT16.isdisjoint(instructions()):
+        return "bfloat16"
+    if device.type == "cpu" and "bf16" not in instructions():
         return "float32"
     return "bfloat16" if matmul_rate(device, torch.bfloat16) > 1.2 * matmul_rate(device, torch.float32) else "float32"
 

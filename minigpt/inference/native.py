@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.hardware.instructions import has_avx512_vnni
+from minigpt.hardware.instructions import instructions
 from minigpt.inference.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache
@@ -38,7 +38,7 @@ LANES = 16
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """The compiled code, or None where this machine cannot have it."""
-    if not has_avx512_vnni():
+    if "avx512_vnni" not in instructions():
         return None
     command = [*COMPILER, *(f"-m{name}" for name in INSTRUCTIONS)]
     code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))

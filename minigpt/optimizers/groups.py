@@ -25,6 +25,11 @@ class Optimizers:
             group["lr"] = factor * peak
         for optimizer in self.optimizers:
             optimizer.step()
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Those of the next step begin anew."""
+        for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[StateDict]:

@@ -47,7 +47,8 @@ class Muon(torch.optim.Optimizer):
             members = members[members[0][1]["n_steps"] % self.interval :: self.interval]
             if not members:
                 continue
-            updates = orthogonalise(self._ahead([parameter for parameter, _ in members]), self.newton_schulz_steps)
+            ahead = self._ahead([parameter for parameter, _ in members])
+            updates = orthogonalise(ahead, self.newton_schulz_steps, self.dtype)
             for (parameter, group), update in zip(members, updates, strict=True):
                 n_rows, n_columns = parameter.shape
                 scale = max(1.0, n_rows / n_columns) ** 0.5  # tall matrices: the same change per output
@@ -67,20 +68,20 @@ class Muon(torch.optim.Optimizer):
         """Stacked look-ahead momentum (N rows columns, rows <= columns) of matrices that are so, or so transposed."""
         momenta, gradients = self._momenta_and_gradients(parameters)
         ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
-        return torch.stack([x if x.shape[0] <= x.shape[1] else x.mT for x in ahead]).to(self.dtype)
+        return torch.stack([x if x.shape[0] <= x.shape[1] else x.mT for x in ahead])
 
     def _momenta_and_gradients(self, parameters: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         return [self.state[parameter]["momentum"] for parameter in parameters], gradients
 
 
-def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
+def orthogonalise(matrices: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """Each matrix U S Vᵀ of N rows columns (rows <= columns) becomes about U Vᵀ: singular values from 0.7 to 1.2.
 
     Newton-Schulz iterations of odd quintic polynomials, whose coefficients raise small singular values fastest.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
     for _ in range(steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -35,6 +35,10 @@ class Progress:
     """Evaluations since the best one."""
     metrics_bytes: NonNegativeInt = 0
     """Length of metrics.jsonl when the checkpoint was saved."""
+    loss_scale: float = 1.0
+    """Factor of the loss that keeps float16's gradients inside its range."""
+    steps_in_range: NonNegativeInt = 0
+    """Steps since it was last changed."""
 
 
 def save_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, progress: Progress) -> None:

@@ -52,13 +52,13 @@ class Processes:
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the group that torchrun started, if it did; gloo on the CPU, nccl on GPUs."""
+    """Join the group that torchrun started, if it did; gloo for what is on the CPU, nccl for what is on GPUs."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Processes()
         return
     processes = Processes(int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]), world_size)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield processes
         processes.wait()  # nobody takes the group down under another's last message

@@ -1,13 +1,17 @@
-"""The training loss: cross-entropy over the vocabulary, worked out a few hundred tokens at a time."""
+"""The training loss: cross-entropy over the vocabulary, worked out for some of the tokens at a time."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.hardware.memory import CHUNK, CHUNK_TOKENS
+from minigpt.hardware.memory import tokens_at_once
 from minigpt.model.gpt import GPT
+
+ALIGNMENT = 64
+"""On GPUs, rows of logits whose number is no multiple of it slow the matmuls down several times."""
 
 
 class TrainingLoss(nn.Module):
@@ -39,19 +43,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         targets: Tensor,
         dtype: torch.dtype,
-        gradient_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        gradient_of: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]],
     ) -> Tensor:
-        x, w = hidden.to(dtype), weight.to(dtype)
-        n_chunks = min(1 << (len(x) * len(w) // CHUNK).bit_length(), max(1, len(x) // CHUNK_TOKENS))
+        x, vocab_size = hidden.to(dtype), len(weight)
+        w = F.pad(weight.to(dtype), (0, 0, 0, -vocab_size % ALIGNMENT)) if weight.is_cuda else weight.to(dtype)
+        n_chunks = -(-len(x) // tokens_at_once(vocab_size, weight.shape[1], weight.device))
         nats = torch.zeros((), device=x.device)
-        hidden_gradient, weight_gradient = torch.empty_like(x), torch.zeros_like(weight)
+        hidden_gradient = torch.empty_like(x)
+        weight_gradient = torch.zeros(w.shape, device=weight.device)
         parts = zip(x.chunk(n_chunks), targets.chunk(n_chunks), hidden_gradient.chunk(n_chunks), strict=True)
         for x_part, target_part, gradient_part in parts:
-            part, gradient = gradient_of(x_part @ w.T, target_part)
+            part, gradient = gradient_of(x_part @ w.T, target_part, vocab_size)
             nats += part
             torch.mm(gradient, w, out=gradient_part)
             weight_gradient += gradient.T @ x_part
-        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.save_for_backward(hidden_gradient, weight_gradient[:vocab_size])
         return nats / len(x)
 
     @staticmethod
@@ -61,9 +67,14 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         return hidden_gradient * scale, weight_gradient * scale, None, None, None
 
 
-def softmax_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of the nats of `targets` (N) under `logits` (N V), and its gradient by the logits, in their dtype."""
-    log_probabilities = logits.float().log_softmax(-1)
+def softmax_gradient(logits: Tensor, targets: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
+    """Sum of the nats of `targets` (N) under `logits` (N V), and its gradient by the logits, in their dtype.
+
+    Of logits beyond the vocabulary, which only fill up the rows, the gradient is 0.
+    """
+    words = torch.arange(logits.shape[1], device=logits.device)
+    logits32 = logits.float() if len(words) == vocab_size else logits.float().masked_fill(words >= vocab_size, -1e30)
+    log_probabilities = logits32.log_softmax(-1)
     nats = -log_probabilities.gather(1, targets[:, None]).sum()
-    is_target = torch.arange(logits.shape[1], device=logits.device) == targets[:, None]
+    is_target = words == targets[:, None]
     return nats, (log_probabilities.exp() - is_target.float()).to(logits.dtype)

@@ -12,8 +12,6 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
 from minigpt.data.files import make_folder
-from minigpt.data.sources import open_source
-from minigpt.data.tokens import prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
@@ -22,12 +20,12 @@ from minigpt.hardware.memory import check_memory
 from minigpt.hardware.precision import choose_precision
 from minigpt.model.gpt import GPT
 from minigpt.runs import RunFolder, open_folder
-from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.budget import tokens_per_step
+from minigpt.training.corpus import Corpus, prepare_corpus
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.metrics import check_tensorboard
-from minigpt.training.trainer import Corpus, Trainer
+from minigpt.training.trainer import Trainer
 
 FIXED = ("data", "tokenizer", "model")
 """Sections that a resumed run keeps as they were."""
@@ -60,7 +58,7 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
     engine = Engine(device, choose_precision(config.run.precision, device))
     rows = config.training.batch_size // processes.world_size
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
-    corpus = _corpus(config, folder, processes, resume)
+    corpus = prepare_corpus(config, processes, folder.tokenizer if resume else None)
     began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)
     vocab_size = corpus.tokenizer.vocab_size
@@ -87,28 +85,6 @@ def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool
         corpus.tokenizer.save(folder.tokenizer)
         _say(describe(config, folder, corpus, model, engine))
     return trainer.train(began)
-
-
-def _corpus(config: Config, folder: RunFolder, processes: Processes, resume: bool) -> Corpus:
-    """Tokenizer and tokens; the first process makes them, the others find them made."""
-
-    def prepare() -> Corpus:
-        source = open_source(config.data)
-        tokenizer: Tokenizer = (
-            load_tokenizer(folder.tokenizer)
-            if resume
-            else prepare_tokenizer(source, config.tokenizer.kind, config.tokenizer.vocab_size, directory)
-        )
-        tokens = prepare_tokens(source, tokenizer, config.data.validation_fraction, directory)
-        return Corpus(tokenizer, tokens.train, tokens.validation)
-
-    directory = Path(config.data.directory)
-    if processes.first:
-        corpus = prepare()
-        processes.wait()
-        return corpus
-    processes.wait()
-    return prepare()
 
 
 def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:

@@ -4,14 +4,12 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 import torch
 
 from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
-from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation, evaluate
 from minigpt.generation.generate import generate
@@ -21,9 +19,10 @@ from minigpt.inference.packed import inference_dtype, pack
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.runs import Index, RunFolder, kept_steps
-from minigpt.tokenizers import Tokenizer
+from minigpt.training import loss_scale
 from minigpt.training.budget import share_spent, tokens_per_step
 from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, thinned, write_index
+from minigpt.training.corpus import Corpus
 from minigpt.training.distributed import Processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption
@@ -32,15 +31,6 @@ from minigpt.training.metrics import MetricsLog, ProgressBar, open_tensorboard
 
 EVALUATION_BATCH = 8192
 """Tokens that are evaluated at once."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What a run learns from and is judged by."""
-
-    tokenizer: Tokenizer
-    train: TokenStream
-    validation: TokenStream
 
 
 class Trainer:
@@ -61,7 +51,9 @@ class Trainer:
         self.model, self.engine, self.processes = model, engine, processes
         self.hooks = hooks
         self.optimizers = make_optimizers(model, config, engine.dtype)
-        self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
+        self.progress = (
+            load_checkpoint(folder, model, self.optimizers) if resume else Progress(loss_scale=loss_scale.FIRST)
+        )
         self.saved_step = self.progress.step if resume else None
         self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
         self.batches = Batches(
@@ -99,21 +91,10 @@ class Trainer:
 
     def step(self) -> None:
         """One optimizer update over all micro-batches."""
-        begin, training, step = time.perf_counter(), self.config.training, self.progress.step
-        torch.manual_seed(self.seed("dropout", self.processes.rank))
-        loss_sum = torch.zeros((), device=self.engine.device)
-        accumulated = training.gradient_accumulation_steps
-        for micro_step in range(accumulated):
-            inputs, targets = map(self.engine.put, self.batches.batch(step * accumulated + micro_step))
-            last = micro_step == accumulated - 1
-            with self.processes.averaging(self.loss, last):
-                with self.engine.autocast():
-                    loss = self.loss(inputs, targets) / accumulated
-                loss.backward()
-            loss_sum += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip or math.inf)
-        loss_value = self.processes.sum(loss_sum).item() / self.processes.world_size
-        self.check_finite(loss_value, norm.item())
+        begin, step = time.perf_counter(), self.progress.step
+        float16 = self.engine.precision == "float16"
+        loss_value, norm = loss_scale.in_range(self.gradients, self.progress) if float16 else self.gradients()
+        self.check_finite(loss_value, norm)
         own = self.hooks.rate_factor
         factor = own(step) if own else learning_rate_factor(self.config.schedule, step, self.spent())
         self.optimizers.step(factor)
@@ -128,12 +109,36 @@ class Trainer:
             "seconds": round(self.progress.seconds, 3),
             "loss": loss_value,
             "learning_rate": factor * self.config.optimizer.learning_rate,
-            "gradient_norm": norm.item(),
+            "gradient_norm": norm,
             "tokens_per_second": round(n_tokens / (time.perf_counter() - begin), 1),
         }
         if self.log:
             self.log.write(**metrics)
         self.bar.step(self.spent(), metrics)
+
+    def gradients(self, scale: float = 1.0) -> tuple[float, float]:
+        """Make the gradients of a step's loss, clipped; returns the loss and their norm before.
+
+        `scale` multiplies the loss on its way back, and no longer the gradients that come out.
+        """
+        self.optimizers.forget_gradients()
+        torch.manual_seed(self.seed("dropout", self.processes.rank))
+        loss_sum = torch.zeros((), device=self.engine.device)
+        accumulated = self.config.training.gradient_accumulation_steps
+        for micro_step in range(accumulated):
+            number = self.progress.step * accumulated + micro_step
+            inputs, targets = map(self.engine.put, self.batches.batch(number))
+            with self.processes.averaging(self.loss, micro_step == accumulated - 1):
+                with self.engine.autocast():
+                    loss = self.loss(inputs, targets) / accumulated
+                (loss * scale if scale != 1 else loss).backward()
+            loss_sum += loss.detach()
+        if scale != 1:
+            for parameter in self.model.parameters():
+                assert parameter.grad is not None
+                parameter.grad /= scale
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip or math.inf)
+        return self.processes.sum(loss_sum).item() / self.processes.world_size, norm.item()
 
     def spent(self) -> float:
         """Share of the run's budget that is used up."""

@@ -82,8 +82,9 @@ class TokenByToken(GPT):
     def __init__(self, model: GPT, dtype: torch.dtype) -> None:
         super().__init__(model.config)
         self.packed = pack(model, dtype)
+        self.lm_head = torch.nn.Identity()
 
-    def forward(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         cache = cache or KVCache(self.config)
         return torch.stack([self.packed.next_logits(column, cache) for column in token_ids.split(1, 1)], 1)
 

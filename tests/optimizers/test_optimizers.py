@@ -17,7 +17,7 @@ from minigpt.optimizers.muon import Muon, orthogonalise
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 40, 16), (2, 16, 40)])
 def test_orthogonalising_brings_singular_values_near_one_and_keeps_the_singular_vectors(shape: tuple[int, ...]) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    result = orthogonalise(matrices, steps=5)
+    result = orthogonalise(matrices, 5, torch.float32)
     assert torch.all((torch.linalg.svdvals(result) > 0.6) & (torch.linalg.svdvals(result) < 1.25))
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
     in_their_basis = u.mT @ result @ vh.mT
@@ -48,7 +48,7 @@ def test_muon_follows_its_formula() -> None:
     parameter.grad = gradient.clone()
     make_muon([parameter]).step()
     look_ahead = 0.1 * gradient * 0.9 + 0.1 * gradient  # nesterov: momentum (0.1 g) mixed with g again
-    update = orthogonalise(look_ahead[None], 5)[0]
+    update = orthogonalise(look_ahead[None], 5, torch.float32)[0]
     torch.testing.assert_close(parameter.detach(), weight * (1 - 0.1 * 0.01) - 0.1 * math.sqrt(2) * update)
 
 
@@ -67,7 +67,7 @@ def test_matrices_take_turns_and_go_as_many_times_as_far() -> None:
     assert {sum(step) for step in moved} == {1, 2}
     (late,) = (i for i in (0, 1) if moved[1][i])
     memory = 0.9 * 0.1 * gradients[late] + 0.1 * gradients[late]  # of both gradients
-    update = orthogonalise((0.1 * gradients[late] + 0.9 * memory)[None], 5)[0]
+    update = orthogonalise((0.1 * gradients[late] + 0.9 * memory)[None], 5, torch.float32)[0]
     torch.testing.assert_close(parameters[late].detach(), weights[late] * (1 - 0.2 * 0.01) - 0.2 * update)
 
 

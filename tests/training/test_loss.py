@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from minigpt.config.hyperparameters import ModelConfig
+from minigpt.hardware import memory
 from minigpt.model.gpt import GPT
-from minigpt.training import loss as loss_module
 from minigpt.training.loss import TrainingLoss
 
 
@@ -13,9 +13,9 @@ from minigpt.training.loss import TrainingLoss
 def test_loss_and_gradients_are_those_of_the_whole_logits(
     tie_embeddings: bool, n_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loss_module, "CHUNK", 300)
-    monkeypatch.setattr(loss_module, "CHUNK_TOKENS", 4)
-    model = GPT(ModelConfig(vocab_size=50, context_length=24, d_model=32, n_layers=1, tie_embeddings=tie_embeddings))
+    monkeypatch.setitem(memory.LOGITS_AT_ONCE, "cpu", 300)
+    shape = {"context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "tie_embeddings": tie_embeddings}
+    model = GPT(ModelConfig(vocab_size=50, **shape))
     model.initialise(0)
     inputs, targets = torch.randint(50, (2, 3, n_tokens), generator=torch.Generator().manual_seed(0))
     expected = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())

@@ -1,0 +1,36 @@
+"""What a run learns from and is judged by."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigpt.config.hyperparameters import Config
+from minigpt.data.sources import open_source
+from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
+from minigpt.tokenizers import Tokenizer, load_tokenizer
+from minigpt.training.distributed import Processes
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A tokenizer, and the text as its tokens."""
+
+    tokenizer: Tokenizer
+    train: TokenStream
+    validation: TokenStream
+
+
+def prepare_corpus(config: Config, processes: Processes, tokenizer_file: Path | None) -> Corpus:
+    """Tokens, by a run's own tokenizer where there is one; the first process makes them, the others find them made."""
+    if not processes.first:
+        processes.wait()
+    directory = Path(config.data.directory)
+    source = open_source(config.data)
+    tokenizer: Tokenizer = (
+        load_tokenizer(tokenizer_file)
+        if tokenizer_file
+        else prepare_tokenizer(source, config.tokenizer.kind, config.tokenizer.vocab_size, directory)
+    )
+    tokens = prepare_tokens(source, tokenizer, config.data.validation_fraction, directory)
+    if processes.first:
+        processes.wait()
+    return Corpus(tokenizer, tokens.train, tokens.validation)
