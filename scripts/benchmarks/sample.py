@@ -42,7 +42,7 @@ def sample(
         for turn in range(repeats + 1):
             for n_samples in (1, SEQUENCES):
                 rates = (
-                    _throughput(packed, n_samples, new_tokens),
+                    throughput(packed, n_samples, new_tokens),
                     _throughput_of_transformers(reference, n_samples, new_tokens),
                 )
                 if turn:  # the first warms up
@@ -88,7 +88,7 @@ def _bytes_of(packed: Any) -> int:
     return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
 
 
-def _throughput(model: Any, n_samples: int, new_tokens: int) -> float:
+def throughput(model: Any, n_samples: int, new_tokens: int) -> float:
     """Tokens per second of minigpt, most probable token each time, out of a prompt of 8 tokens."""
     from minigpt.config.hyperparameters import SamplingConfig
     from minigpt.generation.generate import generate

@@ -20,7 +20,7 @@ def train(text: TextOption = None, repeats: RepeatsOption = 3, as_json: JsonOpti
             for side, recipe in recipes.items():
                 changes = [f"data.directory={place}/data", f"run.directory={place}/{side}{turn}", f"run.seed={turn}"]
                 changes += [f"data.source={text.absolute()}"] if text else []
-                runs[side].append(_train(recipe, Path(place) / f"{side}{turn}", changes))
+                runs[side].append(time_to_loss(recipe, Path(place) / f"{side}{turn}", changes, LOSS))
     figures = {
         side: {key: median(run[key] for run in done) for key in ("seconds", "loss")} for side, done in runs.items()
     }
@@ -37,10 +37,10 @@ def train(text: TextOption = None, repeats: RepeatsOption = 3, as_json: JsonOpti
     report(document, ["recipe", "seconds", "loss"], rows, f"{document['speedup']:.1f} times as fast{reached}", as_json)
 
 
-def _train(recipe: Path, folder: Path, changes: list[str]) -> dict[str, float]:
-    """Train; the trainer's seconds up to the first evaluation that finds `LOSS` or less, or else to the last one."""
+def time_to_loss(recipe: Path, folder: Path, changes: list[str], loss: float) -> dict[str, float]:
+    """Train; the trainer's seconds up to the first evaluation that finds `loss` or less, or else to the last one."""
     run_minigpt("train", recipe, *changes)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     evaluations = [line for line in lines if "validation_loss" in line]
-    reached = next((line for line in evaluations if line["validation_loss"] <= LOSS), evaluations[-1])
+    reached = next((line for line in evaluations if line["validation_loss"] <= loss), evaluations[-1])
     return {"seconds": reached["seconds"], "loss": reached["validation_loss"]}

@@ -63,8 +63,10 @@ def make_trainer(config: Any, shape: Any, engine: Any) -> tuple[Any, Any, Any, A
 
     model = GPT(shape).train()
     model.initialise(0)
+    model.to(engine.device)
     loss = TrainingLoss(model, engine.dtype, compiled=config.run.compile is not False)
     tokens = torch.randint(shape.vocab_size, (config.training.batch_size, shape.context_length))
+    tokens = tokens.to(engine.device)
     return model, make_optimizers(model, config, engine.dtype), loss, tokens
 
 

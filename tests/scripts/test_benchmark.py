@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
-from benchmarks import sample, step, train
+from benchmarks import gpu, sample, step, train
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 SHAPE = {"n_layers": 1, "n_heads": 2, "d_model": 32, "vocab_size": 40, "context_length": 64}
@@ -78,8 +78,7 @@ def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
     text.write_text("To be, or not to be, that is the question. " * 300)
     recipe = SCRIPT.parents[1] / "configs/shakespeare_fast.yaml"
     changes = [*TINY, f"run.directory={tmp_path / 'run'}", f"data.directory={tmp_path}", f"data.source={text}"]
-    monkeypatch.setattr(train, "LOSS", 100.0)
-    first = train._train(recipe, tmp_path / "run", changes)
+    first = train.time_to_loss(recipe, tmp_path / "run", changes, 100.0)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     evaluations = [(line["seconds"], line["validation_loss"]) for line in lines if "validation_loss" in line]
     assert len(evaluations) == 2
@@ -104,3 +103,21 @@ def test_peak_memory_grows_with_all_logits_at_once() -> None:
     command = [sys.executable, SCRIPT, "memory", recipe, *changes, "--vocab-size", str(size), "--json"]
     peaks = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["peak_megabytes"]
     assert peaks["all logits at once"] > peaks["minigpt"] + 8 * 256 * size * 4 / 1e6
+
+
+def test_the_gpus_benchmark_trains_measures_and_writes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("To be, or not to be, that is the question. " * 300)
+    tiny = [change for change in TINY if not change.startswith(("tokenizer", "data"))]
+    monkeypatch.setattr(sample, "SHAPES", {"small": SHAPE})
+    monkeypatch.setattr(gpu, "SHAKESPEARE", tiny)
+    monkeypatch.setattr(gpu, "LOSS", 100.0)
+    gpu.gpu([*tiny, "model.vocab_size=500"], text, "cpu", steps=1, shakespeare_steps=12, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    training = document["training"]
+    assert 0 < training["utilisation"]["measured"] < 1
+    assert not training["compiled"]
+    assert document["shakespeare"]["loss"] < 100
+    assert document["inference"]["small"]["many"] > 0
