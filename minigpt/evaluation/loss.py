@@ -12,6 +12,9 @@ from minigpt.data.batches import IGNORED
 from minigpt.hardware.memory import tokens_at_once
 from minigpt.model.gpt import GPT
 
+TOKENS_AT_ONCE = 8192
+"""Tokens that a model reads at once when it is evaluated."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

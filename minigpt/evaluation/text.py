@@ -14,13 +14,11 @@ from minigpt.data.files import read_documents
 from minigpt.data.sources import Piece, cut, open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
-from minigpt.evaluation.loss import evaluate
+from minigpt.evaluation.loss import TOKENS_AT_ONCE, evaluate
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_precision
 from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
-
-TOKENS_AT_ONCE = 8192
 
 
 def assess(run: Run, text: Path | None = None, stride: int | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.hardware.device import Engine
@@ -15,6 +16,8 @@ from minigpt.model.position import RotaryPositions
 
 WORTH_COMPILING = 60.0
 """Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
+WORTH_RECORDING = 2e13
+"""Operations of a pass up to which a GPU waits for the calls."""
 
 
 def wants_compilation(config: Config) -> bool:
@@ -67,6 +70,17 @@ class Compiler:
             y.sum().backward()
         except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
             self._error = error
+
+
+def record(loss: nn.Module, batch: tuple[Tensor, Tensor], engine: Engine) -> None:
+    """On a CUDA GPU, record a small model's pass forward and backward, to be replayed for batches like this one.
+
+    To call the hundreds of operations takes longer than the GPU needs for them, where they are small.
+    """
+    n_operations = 6 * batch[0].numel() * sum(parameter.numel() for parameter in loss.parameters())
+    if engine.device.type == "cuda" and n_operations < WORTH_RECORDING:
+        with engine.autocast(cache=False):
+            torch.cuda.make_graphed_callables(loss, batch)
 
 
 def eager() -> AbstractContextManager[object]:

@@ -53,9 +53,11 @@ class Engine:
         """Of matmuls."""
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.precision]
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Matmuls in `dtype`, everything else in float32."""
-        return nullcontext() if self.precision == "float32" else torch.autocast(self.device.type, self.dtype)
+    def autocast(self, cache: bool = True) -> AbstractContextManager[object]:
+        """Matmuls in `dtype`, everything else in float32; `cache` keeps the weights in `dtype` to the end of it."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype, cache_enabled=cache)
 
     def put(self, tensor: Tensor) -> Tensor:
         """The tensor on the device, without waiting for the copy where the hardware can."""

@@ -10,17 +10,25 @@ from minigpt.model.gpt import GPT
 
 ROUGH = 2
 """The estimate may be so many times too high."""
-LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**29, "mps": 2**25}
-"""On a CPU they stay in the processor's cache; on a GPU they fill it."""
+LOGITS_IN_CACHE = 2**21
+"""So many stay in a processor's cache."""
+BYTES_PER_LOGIT = 10
+"""The logit, its probability and its gradient, where they are made one after the other."""
 
 
 def tokens_at_once(vocab_size: int, d_model: int, device: torch.device) -> int:
-    """Tokens whose logits exist at a time, a power of two; at least about d_model.
+    """Tokens whose logits exist at a time, a power of two: what a CPU's cache or an eighth of a GPU's memory holds.
 
-    Each such chunk of tokens changes a whole gradient of vocab_size x d_model: fewer would be less work than that.
+    At least about d_model: each chunk changes a whole gradient of vocab_size x d_model, and should be worth it.
     """
-    n_tokens = max(LOGITS_AT_ONCE[device.type] // vocab_size, d_model)
+    n_tokens = max(logits_at_once(device) // vocab_size, d_model)
     return 1 << (n_tokens.bit_length() - 1)
+
+
+def logits_at_once(device: torch.device) -> int:
+    """Logits that a device has room for."""
+    memory = None if device.type == "cpu" else memory_of(device)
+    return LOGITS_IN_CACHE if memory is None else memory // (8 * BYTES_PER_LOGIT)
 
 
 def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, device: torch.device) -> dict[str, int]:
@@ -30,13 +38,13 @@ def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, device:
     kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
     scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if config.run.compile is not False else 0
     vocab_size = shape.vocab_size or 1
-    logits_at_once = vocab_size * min(micro_tokens, tokens_at_once(vocab_size, shape.d_model, device))
+    n_logits = vocab_size * min(micro_tokens, tokens_at_once(vocab_size, shape.d_model, device))
     return {
         "weights": 4 * n_parameters,
         "gradients": 4 * n_parameters,
         "optimizer": (4 if config.optimizer.name == "muon" else 8) * n_parameters,
         "activations": micro_tokens * (kept_per_token + scores),
-        "logits": 10 * logits_at_once,
+        "logits": BYTES_PER_LOGIT * n_logits,
     }
 
 

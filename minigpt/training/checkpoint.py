@@ -35,7 +35,7 @@ class Progress:
     """Evaluations since the best one."""
     metrics_bytes: NonNegativeInt = 0
     """Length of metrics.jsonl when the checkpoint was saved."""
-    loss_scale: float = 1.0
+    loss_scale: float = 2.0**16
     """Factor of the loss that keeps float16's gradients inside its range."""
     steps_in_range: NonNegativeInt = 0
     """Steps since it was last changed."""

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from minigpt.training.checkpoint import Progress
 
-FIRST = 2.0**16
 STEPS = 1000
 """After so many steps without an overflow the scale is doubled."""
 

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from itertools import islice
 
 import torch
+from torch import Tensor
 
 from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
 from minigpt.errors import UserError
-from minigpt.evaluation.loss import Evaluation, evaluate
+from minigpt.evaluation.loss import TOKENS_AT_ONCE, Evaluation, evaluate
 from minigpt.generation.generate import generate
-from minigpt.hardware.compiler import eager
+from minigpt.hardware.compiler import eager, record
 from minigpt.hardware.device import Engine
 from minigpt.inference.packed import inference_dtype, pack
 from minigpt.model.gpt import GPT
@@ -28,9 +29,6 @@ from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption
 from minigpt.training.loss import TrainingLoss
 from minigpt.training.metrics import MetricsLog, ProgressBar, open_tensorboard
-
-EVALUATION_BATCH = 8192
-"""Tokens that are evaluated at once."""
 
 
 class Trainer:
@@ -48,12 +46,9 @@ class Trainer:
         hooks: Hooks = NO_HOOKS,
     ) -> None:
         self.config, self.folder, self.corpus = config, folder, corpus
-        self.model, self.engine, self.processes = model, engine, processes
-        self.hooks = hooks
+        self.model, self.engine, self.processes, self.hooks = model, engine, processes, hooks
         self.optimizers = make_optimizers(model, config, engine.dtype)
-        self.progress = (
-            load_checkpoint(folder, model, self.optimizers) if resume else Progress(loss_scale=loss_scale.FIRST)
-        )
+        self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
         self.saved_step = self.progress.step if resume else None
         self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
         self.batches = Batches(
@@ -65,6 +60,8 @@ class Trainer:
             processes.rank,
             processes.world_size,
         )
+        if processes.world_size == config.training.gradient_accumulation_steps == 1:
+            record(self.loss, self.batch(0), engine)
         self.interruption = Interruption()
 
     def train(self, began: float) -> Evaluation:
@@ -117,17 +114,13 @@ class Trainer:
         self.bar.step(self.spent(), metrics)
 
     def gradients(self, scale: float = 1.0) -> tuple[float, float]:
-        """Make the gradients of a step's loss, clipped; returns the loss and their norm before.
-
-        `scale` multiplies the loss on its way back, and no longer the gradients that come out.
-        """
+        """Make a step's gradients, clipped; returns loss and norm. The loss goes backward `scale` times as large."""
         self.optimizers.forget_gradients()
         torch.manual_seed(self.seed("dropout", self.processes.rank))
         loss_sum = torch.zeros((), device=self.engine.device)
         accumulated = self.config.training.gradient_accumulation_steps
         for micro_step in range(accumulated):
-            number = self.progress.step * accumulated + micro_step
-            inputs, targets = map(self.engine.put, self.batches.batch(number))
+            inputs, targets = self.batch(self.progress.step * accumulated + micro_step)
             with self.processes.averaging(self.loss, micro_step == accumulated - 1):
                 with self.engine.autocast():
                     loss = self.loss(inputs, targets) / accumulated
@@ -139,6 +132,11 @@ class Trainer:
                 parameter.grad /= scale
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip or math.inf)
         return self.processes.sum(loss_sum).item() / self.processes.world_size, norm.item()
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a micro-batch, on the device."""
+        inputs, targets = self.batches.batch(number)
+        return self.engine.put(inputs), self.engine.put(targets)
 
     def spent(self) -> float:
         """Share of the run's budget that is used up."""
@@ -182,7 +180,7 @@ class Trainer:
     def evaluate(self) -> Evaluation:
         """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""
         length, limit = self.config.model.context_length, self.config.training.evaluation_tokens
-        batch_size = max(1, EVALUATION_BATCH // length)
+        batch_size = max(1, TOKENS_AT_ONCE // length)
         end_of_text = self.corpus.tokenizer.end_of_text
         windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size, end_of_text)
         mine = islice(windows, self.processes.rank, None, self.processes.world_size)

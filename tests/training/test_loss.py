@@ -13,7 +13,7 @@ from minigpt.training.loss import TrainingLoss
 def test_loss_and_gradients_are_those_of_the_whole_logits(
     tie_embeddings: bool, n_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(memory.LOGITS_AT_ONCE, "cpu", 300)
+    monkeypatch.setattr(memory, "LOGITS_IN_CACHE", 300)
     shape = {"context_length": 24, "d_model": 8, "n_heads": 2, "n_layers": 1, "tie_embeddings": tie_embeddings}
     model = GPT(ModelConfig(vocab_size=50, **shape))
     model.initialise(0)
