@@ -79,6 +79,8 @@ def record(loss: nn.Module, batch: tuple[Tensor, Tensor], engine: Engine) -> Non
     """
     n_operations = 6 * batch[0].numel() * sum(parameter.numel() for parameter in loss.parameters())
     if engine.device.type == "cuda" and n_operations < WORTH_RECORDING:
+        # Recording takes place on a stream of its own, as it should; torch warns of it.
+        getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", bool)(False)
         with engine.autocast(cache=False):
             torch.cuda.make_graphed_callables(loss, batch)
 

@@ -14,7 +14,7 @@ from benchmarks.workbench import CONFIGS, ChangesArgument, JsonOption, TextOptio
 
 LOSS = 1.470
 """Of Tiny Shakespeare, in nats per character."""
-SHAKESPEARE = ["run.compile=false", "training.batch_size=64", "training.evaluate_every=50", "training.max_minutes=null"]
+SHAKESPEARE = ["run.compile=false", "training.batch_size=32", "training.evaluate_every=100", "training.max_minutes=null"]
 """An uncompiled step of a small model takes as long with many rows as with few, and is over before a compiler is."""
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "V100": 125e12, "T4": 65e12}
 """Operations per second of dense matmuls in 16 bits, by the makers' data sheets."""
@@ -25,7 +25,7 @@ def gpu(
     text: TextOption = None,
     device: Annotated[str, typer.Option(help="The device, as run.device names it.")] = "cuda",
     steps: Annotated[int, typer.Option(min=1, help="Training steps to measure.")] = 6,
-    shakespeare_steps: Annotated[int, typer.Option(min=1, help="Steps on Tiny Shakespeare, at most.")] = 600,
+    shakespeare_steps: Annotated[int, typer.Option(min=1, help="Steps on Tiny Shakespeare, at most.")] = 900,
     as_json: JsonOption = False,
 ) -> None:
     """Training of configs/gpt2_small.yaml on made-up tokens, with changes; Tiny Shakespeare to a loss; inference."""
