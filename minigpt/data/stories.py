@@ -12,7 +12,6 @@ import random
 from abc import ABC, abstractmethod
 from bisect import bisect
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,13 +29,13 @@ END = "$"
 T = TypeVar("T")
 
 
-def generate(n_stories: int, seed: int) -> Iterator[str]:
-    """Stories, one document each: the same bytes for the same seed, and story i the same however many there are.
+def generate(n_stories: int, seed: int, start: int = 0) -> Iterator[str]:
+    """Stories from number `start` on, one document each: the same bytes for the same seed, however many there are.
 
     Each story has a generator of its own. Python promises that the Mersenne Twister's `random()` gives the same numbers
     for the same whole number as its seed, on every machine and in every version.
     """
-    for i in range(n_stories):
+    for i in range(start, n_stories):
         writer = Writer(random.Random(seed << 32 | i))  # noqa: S311 - nothing here is secret
         writer.tell(DOCUMENT)
         yield writer.text.removesuffix(END)
@@ -55,12 +54,11 @@ class Teller(ABC):
     """Tells one document, pick by pick."""
 
     def __init__(self) -> None:
-        self.log_probability = 0.0
         self.words: dict[str, Word] = {}
 
     def tell(self, rule: Options[Template]) -> None:
         """Tell one of the rule's templates."""
-        for part in self._picked(rule, self.pick_template(rule)).parts:
+        for part in self.pick_template(rule).parts:
             if isinstance(part, str):
                 self.say(part)
             elif isinstance(part, Slot):
@@ -72,8 +70,7 @@ class Teller(ABC):
         """Say the slot's word, which is picked where it is first needed; no word is picked twice."""
         slot = self.chosen(slot)
         if slot.variable not in self.words:
-            taken = [slot.indices[word.text] for word in self.words.values() if word.text in slot.indices]
-            self.words[slot.variable] = self._picked(slot.options, self.pick_word(slot, taken), taken)
+            self.words[slot.variable] = self.pick_word(slot)
         self.say(self.spell(slot))
 
     def chosen(self, slot: Slot) -> Slot:
@@ -85,23 +82,19 @@ class Teller(ABC):
 
     def spell(self, slot: Slot) -> str:
         """The slot's word; he or she becomes the name again where it could mean two people."""
-        hero, friend = self.words.get("hero"), self.words.get("friend")
-        if slot.form == "he" and hero and friend and hero.forms["he"] == friend.forms["he"]:
-            slot = replace(slot, form="", article="the")
+        if slot.form == "he":
+            hero, friend = self.words.get("hero"), self.words.get("friend")
+            if hero and friend and hero.forms["he"] == friend.forms["he"]:
+                slot = slot.by_name
         return slot.spell(self.words[slot.variable])
 
-    def _picked(self, options: Options[T], index: int, taken: Collection[int] = ()) -> T:
-        total = options.cumulative[-1] - sum(options.weights[i] for i in taken)
-        self.log_probability += math.log(options.weights[index] / total)
-        return options.items[index]
+    @abstractmethod
+    def pick_template(self, rule: Options[Template]) -> Template:
+        """The template that the text goes on with."""
 
     @abstractmethod
-    def pick_template(self, rule: Options[Template]) -> int:
-        """Index of the template that the text goes on with."""
-
-    @abstractmethod
-    def pick_word(self, slot: Slot, taken: Collection[int]) -> int:
-        """Index of the word that the text goes on with, none of the taken ones."""
+    def pick_word(self, slot: Slot) -> Word:
+        """The word that the text goes on with, none that was picked before."""
 
     @abstractmethod
     def say(self, text: str) -> None:
@@ -113,23 +106,32 @@ class Writer(Teller):
 
     def __init__(self, generator: random.Random) -> None:
         super().__init__()
-        self.text = ""
-        self._generator = generator
+        self._generator, self._said = generator, list[str]()
+        self._taken = set[str]()
 
-    def pick_template(self, rule: Options[Template]) -> int:
+    @property
+    def text(self) -> str:
+        """What was told so far."""
+        return "".join(self._said)
+
+    def pick_template(self, rule: Options[Template]) -> Template:
         """Drawn by weight."""
-        return bisect(rule.cumulative, int(self._generator.random() * rule.cumulative[-1]))
+        return self._draw(rule)
 
-    def pick_word(self, slot: Slot, taken: Collection[int]) -> int:
+    def pick_word(self, slot: Slot) -> Word:
         """Drawn by weight, again and again while it is taken."""
-        sums = slot.options.cumulative
-        while (index := bisect(sums, int(self._generator.random() * sums[-1]))) in taken:
+        while (word := self._draw(slot.options)).text in self._taken:
             pass
-        return index
+        self._taken.add(word.text)
+        return word
 
     def say(self, text: str) -> None:
         """Written down."""
-        self.text += text
+        self._said.append(text)
+
+    def _draw(self, options: Options[T]) -> T:
+        sums = options.cumulative
+        return options.items[bisect(sums, int(self._generator.random() * sums[-1]))]
 
 
 class Reader(Teller):
@@ -139,28 +141,35 @@ class Reader(Teller):
         super().__init__()
         self.text = text
         self.position = 0
+        self.log_probability = 0.0
         self._understood = 0  # the furthest that any way of reading the text has come
 
-    def pick_template(self, rule: Options[Template]) -> int:
+    def pick_template(self, rule: Options[Template]) -> Template:
         """The one with which the rest of the text can begin."""
         fitting = [index for index, template in enumerate(rule.items) if self._fits(template, self.position)]
         if not fitting:
             raise self.error()
         (index,) = fitting  # several would mean that the grammar can write a text in several ways
-        return index
+        return self._picked(rule, index)
 
-    def pick_word(self, slot: Slot, taken: Collection[int]) -> int:
+    def pick_word(self, slot: Slot) -> Word:
         """The one with which the rest of the text begins."""
+        taken = [slot.indices[word.text] for word in self.words.values() if word.text in slot.indices]
         found = slot.pattern.match(self.text, self.position)
         if not found or slot.spellings[found[0]] in taken:
             raise self.error()
-        return slot.spellings[found[0]]
+        return self._picked(slot.options, slot.spellings[found[0]], taken)
 
     def say(self, text: str) -> None:
         """Compared with the rest of the text."""
         if not self._goes_on(text, self.position):
             raise self.error()
         self.position += len(text)
+
+    def _picked(self, options: Options[T], index: int, taken: Collection[int] = ()) -> T:
+        total = options.cumulative[-1] - sum(options.weights[i] for i in taken)
+        self.log_probability += math.log(options.weights[index] / total)
+        return options.items[index]
 
     def _goes_on(self, text: str, position: int) -> bool:
         """Whether `text` stands at the position; keeps how much of it does."""

@@ -41,10 +41,24 @@ class Slot:
 
     def spell(self, word: Word) -> str:
         """The word as it stands in this place."""
+        if word not in self._spelled:
+            self._spelled[word] = self._spell(word)
+        return self._spelled[word]
+
+    def _spell(self, word: Word) -> str:
         text = word.forms[self.form] if self.form else word.text
         if self.article and text[0].islower():  # a name takes no article
             text = f"{self.article if self.article == 'the' else indefinite_article(text)} {text}"
         return text[0].upper() + text[1:] if self.capital else text
+
+    @cached_property
+    def _spelled(self) -> dict[Word, str]:
+        return {}
+
+    @cached_property
+    def by_name(self) -> "Slot":
+        """This place with the word itself where a pronoun would stand."""
+        return replace(self, form="", article="the")
 
     @cached_property
     def spellings(self) -> dict[str, int]:

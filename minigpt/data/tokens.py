@@ -24,7 +24,9 @@ from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokeni
 
 FORMAT = 1
 SHARD_TOKENS = 64 * 2**20
-PIECES_IN_FLIGHT = 2 * (os.cpu_count() or 1)
+GROUP = 2**16
+"""Characters that are worth a task of their own."""
+GROUPS_IN_FLIGHT = 2 * (os.cpu_count() or 1)
 
 Ids = NDArray[np.unsignedinteger[Any]]
 
@@ -138,21 +140,34 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def encoded(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[TokenIds]:
-    """The ids of each piece in order, end-of-text between documents; encoded in threads, a bounded number ahead."""
+    """The ids of the pieces in order, end-of-text between documents; encoded in threads, a bounded number ahead."""
+    end = np.array([tokenizer.end_of_text], np.uint32)
 
-    def finish(done: tuple[Future[TokenIds], bool], more: bool) -> Iterator[TokenIds]:
-        yield done[0].result()
-        if done[1] and more:
-            yield np.array([tokenizer.end_of_text], np.uint32)
+    def encode(group: list[tuple[str, bool]]) -> TokenIds:
+        return np.concatenate([ids for text, begins in group for ids in (end[:begins], tokenizer.encode(text))])
 
-    waiting: deque[tuple[Future[TokenIds], bool]] = deque()
+    waiting: deque[Future[TokenIds]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for piece in pieces:
-            waiting.append((pool.submit(tokenizer.encode, piece.text), piece.ends_document))
-            if len(waiting) > PIECES_IN_FLIGHT:
-                yield from finish(waiting.popleft(), more=True)
+        for group in _grouped(pieces):
+            waiting.append(pool.submit(encode, group))
+            if len(waiting) > GROUPS_IN_FLIGHT:
+                yield waiting.popleft().result()
         while waiting:
-            yield from finish(waiting.popleft(), more=bool(waiting))
+            yield waiting.popleft().result()
+
+
+def _grouped(pieces: Iterable[Piece]) -> Iterator[list[tuple[str, bool]]]:
+    """The texts, small ones together, and of each whether another document ended right before it."""
+    group: list[tuple[str, bool]] = []
+    begins, size = False, 0
+    for piece in pieces:
+        group.append((piece.text, begins))
+        begins, size = piece.ends_document, size + len(piece.text)
+        if size >= GROUP:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 class _ShardWriter:
