@@ -3,7 +3,6 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Collection
 from itertools import pairwise
 
 import pytest
@@ -29,7 +28,30 @@ PARTNERS = dict(zip(MEN, WOMEN, strict=True)) | dict(zip(WOMEN, MEN, strict=True
 PARTNERS |= dict(ROLE_PAIRS) | {woman: man for man, woman in ROLE_PAIRS}
 
 
-def write(seed: int, writer_class: type[stories.Writer] = stories.Writer) -> stories.Writer:
+class CountingWriter(stories.Writer):
+    """Keeps the probability of what it draws."""
+
+    log_probability = 0.0
+
+    def pick_template(self, rule: Options[Template]) -> Template:
+        template = super().pick_template(rule)
+        self.log_probability += math.log(rule.weights[rule.items.index(template)] / sum(rule.weights))
+        return template
+
+    def pick_word(self, slot: Slot) -> Word:
+        total = sum(word.weight for word in possible(self, slot))
+        word = super().pick_word(slot)
+        self.log_probability += math.log(word.weight / total)
+        return word
+
+
+def possible(teller: stories.Teller, slot: Slot) -> list[Word]:
+    """Words that may be picked: none of the earlier ones."""
+    told = {word.text for word in teller.words.values()}
+    return [word for word in slot.options.items if word.text not in told]
+
+
+def write(seed: int, writer_class: type[CountingWriter] = CountingWriter) -> CountingWriter:
     writer = writer_class(random.Random(seed))
     writer.tell(stories.DOCUMENT)
     return writer
@@ -70,11 +92,12 @@ class Explorer(stories.Writer):
         self.picks.append(index)
         return index
 
-    def pick_template(self, rule: Options[Template]) -> int:
-        return self.follow(list(range(len(rule.items))))
+    def pick_template(self, rule: Options[Template]) -> Template:
+        return rule.items[self.follow(list(range(len(rule.items))))]
 
-    def pick_word(self, slot: Slot, taken: Collection[int]) -> int:
-        return self.follow([i for i in range(len(slot.options.items)) if i not in taken])
+    def pick_word(self, slot: Slot) -> Word:
+        words = slot.options.items
+        return words[self.follow([words.index(word) for word in possible(self, slot)])]
 
 
 def test_the_probabilities_of_all_documents_of_a_small_grammar_add_up_to_one() -> None:
@@ -160,12 +183,13 @@ def test_a_story_does_not_depend_on_how_many_there_are() -> None:
     assert list(stories.generate(5, seed=1)) != STORIES[:5]
 
 
-class MirrorWriter(stories.Writer):
+class MirrorWriter(CountingWriter):
     """Draws the partner of every person that a Writer would draw."""
 
-    def pick_word(self, slot: Slot, taken: Collection[int]) -> int:
-        partners = {i: slot.indices.get(PARTNERS.get(text, text), i) for text, i in slot.indices.items()}
-        return partners[super().pick_word(slot, [partners[i] for i in taken])]
+    def pick_word(self, slot: Slot) -> Word:
+        word = super().pick_word(slot)
+        partner = slot.indices.get(PARTNERS.get(word.text, word.text))
+        return word if partner is None else slot.options.items[partner]
 
 
 def test_women_and_men_live_in_the_same_circumstances() -> None:
