@@ -1,5 +1,5 @@
 # make train   set up, train the default model on the built-in corpus, print a sample
-# make test    set up, run every test
+# make test    set up, run every test, as many at once as there are cores, up to eight
 PYTHON ?= python3
 CONFIG ?= configs/stories.yaml
 BIN := .venv/bin
@@ -19,7 +19,7 @@ train: install
 	$(BIN)/minigpt train $(CONFIG)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -1,10 +1,15 @@
-"""A tiny run that many tests look at, trained once."""
+"""A tiny run that many tests look at, trained once.
+
+No test asks how long something took. What has to be waited for is waited for, until pytest's own limit
+(faulthandler_timeout in pyproject.toml) ends a test that hangs.
+"""
 
 import contextlib
 import io
 import os
 import subprocess
 import sys
+import tempfile
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,12 +19,26 @@ import torch
 
 from minigpt import cli
 from minigpt.config.hyperparameters import ModelConfig
+from minigpt.evaluation import claims
 from minigpt.experiments import plan
 from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 plan.MEASURED_SECONDS = 0.2  # what is measured matters here, not how exactly
-torch.set_num_threads(1)  # as the processes that some tests start: the same numbers, bit for bit
+claims.N_CASES, claims.N_TRACKED = 50, 25  # likewise
+# One thread, here and in the processes that some tests start: the same numbers, bit for bit, and as many tests run at
+# once as there are cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+if capability := os.environ.get("ATEN_CPU_CAPABILITY"):  # torch keeps what it compiled without asking for which one
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{capability}")
+with contextlib.suppress(ModuleNotFoundError):  # a machine with a GPU may have only what tests/hardware needs
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("any machine")
 
 TINY = [
     "data.n_stories=400",
