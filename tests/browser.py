@@ -18,8 +18,11 @@ def chromium(server: str = "file:", **settings: Any) -> Iterator[Any]:
 
     trouble: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"], timeout=0
+        )
         page = browser.new_page(**settings)
+        page.set_default_timeout(0)  # pytest's own limit is the only one
         page.on("request", lambda request: trouble.append(request.url))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         yield page

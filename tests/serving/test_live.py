@@ -81,7 +81,7 @@ def address(run: Path, workplace: Path) -> Iterator[str]:
         assert process.stdout
         yield process.stdout.readline().strip()
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) in (0, 130)
+        assert process.wait() in (0, 130)
 
 
 @needs_chromium
