@@ -2,11 +2,10 @@
 
 import json
 import os
-import resource
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,18 @@ import torch
 from conftest import RECIPE, TINY, minigpt
 from safetensors.torch import load_file
 
+from minigpt.training.trainer import Trainer
+
 MOVING = ["seconds", "tokens_per_second"]
-DROPOUT = "model.dropout=0.1"
+CHANGES = [*TINY, "model.dropout=0.1", "training.max_steps=18"]
 
 
-def start(workplace: Path, name: str, *changes: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "minigpt", "train", str(RECIPE), f"run.name={name}", *TINY, DROPOUT, *changes],
-        cwd=workplace,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+def doomed(moment: str, workplace: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run in a process of its own, in which something happens at a moment of doomed.py, and how that ended."""
+    name = moment.replace(" ", "-")
+    command = [sys.executable, Path(__file__).with_name("doomed.py"), moment, "train", RECIPE, f"run.name={name}"]
+    done = subprocess.run([*command, *CHANGES], cwd=workplace, capture_output=True, text=True, check=False)
+    return workplace / "runs" / name, done
 
 
 def metrics(run: Path) -> list[dict[str, object]]:
@@ -34,9 +32,13 @@ def metrics(run: Path) -> list[dict[str, object]]:
     return [{key: value for key, value in line.items() if key not in MOVING} for line in lines]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
+def last_checkpoint(run: Path) -> Path:
     last = json.loads((run / "checkpoints" / "index.json").read_text())["last"]
-    return load_file(run / "checkpoints" / f"step-{last:08d}" / "model.safetensors")
+    return run / "checkpoints" / f"step-{last:08d}"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(last_checkpoint(run) / "model.safetensors")
 
 
 def assert_same(run: Path, other: Path) -> None:
@@ -45,90 +47,86 @@ def assert_same(run: Path, other: Path) -> None:
         assert torch.equal(tensor, weights(other)[name]), name
 
 
-def wait_for(process: subprocess.Popen[str], path: Path) -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-
-
 @pytest.fixture(scope="module")
-def uninterrupted(workplace: Path, run: Path) -> Path:
-    """What the others are compared with (`run` has prepared the data)."""
-    process = start(workplace, "uninterrupted", "training.max_steps=60")
-    finish(process)
+def uninterrupted(workplace: Path) -> Path:
+    """What the others are compared with."""
+    done = minigpt("train", RECIPE, "run.name=uninterrupted", *CHANGES, cwd=workplace)
+    assert done.returncode == 0, done.stderr
     return workplace / "runs" / "uninterrupted"
 
 
-@pytest.mark.parametrize("checkpoint", [0, 3, 6])
+@pytest.mark.parametrize(
+    ("moment", "last"),
+    [
+        ("killed before the first step", 0),
+        ("killed in a step", 3),
+        ("killed in a checkpoint", 3),
+        ("killed before the index knows the checkpoint", 3),
+    ],
+)
 def test_after_kill_9_a_resumed_run_equals_an_uninterrupted_one(
-    checkpoint: int, workplace: Path, uninterrupted: Path
+    moment: str, last: int, workplace: Path, uninterrupted: Path
 ) -> None:
-    process = start(workplace, f"killed{checkpoint}", "training.max_steps=60")
-    run = workplace / "runs" / f"killed{checkpoint}"
-    wait_for(process, run / "checkpoints" / f"step-{checkpoint:08d}")
-    wait_for(process, run / "checkpoints" / "index.json")
-    process.kill()
-    process.communicate()
+    run, done = doomed(moment, workplace)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert last_checkpoint(run).name == f"step-{last:08d}"
     assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
     assert_same(run, uninterrupted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_exits_130_and_resume_goes_on(
-    number: signal.Signals, workplace: Path, uninterrupted: Path
+    number: signal.Signals, workplace: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = start(workplace, f"stopped{number}", "training.max_steps=60")
+    step = Trainer.step
+
+    def interrupted(trainer: Trainer) -> None:
+        if trainer.progress.step == 4:
+            os.kill(os.getpid(), number)
+        step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", interrupted)
+        done = minigpt("train", RECIPE, f"run.name=stopped{number}", *CHANGES, cwd=workplace)
+    assert done.returncode == 130, done.stderr
+    assert "saved at step 5" in done.stderr
     run = workplace / "runs" / f"stopped{number}"
-    wait_for(process, run / "checkpoints" / "step-00000000")
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "saved at step" in errors
+    assert last_checkpoint(run).name == "step-00000005"
     assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
     assert_same(run, uninterrupted)
 
 
-def test_half_a_checkpoint_is_never_looked_at(workplace: Path, uninterrupted: Path) -> None:
-    process = start(workplace, "half", "training.max_steps=60")
-    run = workplace / "runs" / "half"
-    wait_for(process, run / "checkpoints" / "index.json")
-    process.kill()
-    process.communicate()
+def test_half_a_checkpoint_is_never_looked_at(workplace: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "half"
+    shutil.copytree(uninterrupted, run)
     half = run / "checkpoints" / ".partial-step-00000099"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
-    assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
-    assert_same(run, uninterrupted)
+    done = minigpt("train", "--resume", run, "training.max_steps=20", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert last_checkpoint(run).name == "step-00000020"
     assert not half.exists()
 
 
 def test_evaluating_more_often_changes_no_training_loss(workplace: Path, uninterrupted: Path) -> None:
-    process = start(workplace, "often", "training.max_steps=60", "training.evaluate_every=1")
-    finish(process)
-    losses = [
-        [line["loss"] for line in metrics(path) if "loss" in line] for path in (workplace / "runs/often", uninterrupted)
-    ]
-    assert losses[0] == losses[1]
+    done = minigpt("train", RECIPE, "run.name=often", *CHANGES, "training.evaluate_every=1", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    often, seldom = (
+        [line["loss"] for line in metrics(path) if "loss" in line]
+        for path in (workplace / "runs" / "often", uninterrupted)
+    )
+    assert often == seldom
 
 
 def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(workplace: Path, uninterrupted: Path) -> None:
-    """A limit on file sizes stands for the full disk: writing fails in the same way."""
-    process = start(workplace, "full", "training.max_steps=100000")
-    run = workplace / "runs" / "full"
-    wait_for(process, run / "checkpoints" / "step-00000006")
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2, errors
-    (error,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    run, done = doomed("full disk", workplace)
+    assert done.returncode == 2, done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "cannot be written to" in error
+    assert "the checkpoint of step 3 is whole" in error
     assert "--resume" in error
-    assert minigpt("train", "--resume", run, "training.max_steps=60", cwd=workplace).returncode == 0
-    assert weights(run).keys() == weights(uninterrupted).keys()
+    assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
+    assert_same(run, uninterrupted)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_advice(workplace: Path, run: Path) -> None:
@@ -156,8 +154,6 @@ def test_two_processes_have_the_loss_curve_of_one(workplace: Path, run: Path) ->
         cwd=workplace,
         capture_output=True,
         text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
