@@ -3,12 +3,22 @@
 import json
 import subprocess
 import sys
+from itertools import accumulate, cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+import yaml
 from conftest import TINY
 
-from benchmarks import gpu, sample, step, train
+from benchmarks import gpu, prepare, sample, step, train
+from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
+from minigpt.generation.generate import generate
+from minigpt.hardware import precision
+from minigpt.inference.packed import pack
+from minigpt.interop.huggingface import to_transformers
+from minigpt.model.gpt import GPT
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 SHAPE = {"n_layers": 1, "n_heads": 2, "d_model": 32, "vocab_size": 40, "context_length": 64}
@@ -19,28 +29,32 @@ def test_sampling_is_compared_for_one_text_and_for_sixteen(
 ) -> None:
     monkeypatch.setattr(sample, "SHAPES", {"small": SHAPE})
     monkeypatch.setattr(sample, "TARGETS", {"small": 5})
+    monkeypatch.setattr(sample, "_bytes_of", lambda _packed: 2000)
     sample.sample(repeats=1, new_tokens=3, as_json=True)
-    one, many = json.loads(capsys.readouterr().out)["rows"]
+    document = json.loads(capsys.readouterr().out)
+    one, many = document["rows"]
     assert (one["name"], many["name"]) == ("small", "small, 16 texts at once")
     assert one["target"] == 5
-    for row in (one, many):
+    for row, n_texts in ((one, 1), (many, 16)):
         rates = row["tokens_per_second"]
         assert row["speedup"] == pytest.approx(rates["minigpt"] / rates["transformers"])
-        assert 0 < row["fraction_of_limit"] < 1
+        assert row["fraction_of_limit"] == pytest.approx(
+            rates["minigpt"] / n_texts * 2000 / (document["memory_gigabytes_per_second"] * 1e9)
+        )
     assert many["times_one_text"] == pytest.approx(
         many["tokens_per_second"]["minigpt"] / one["tokens_per_second"]["minigpt"]
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_bytes_of_a_step_are_those_of_its_matrices(dtype: torch.dtype) -> None:
+    model = GPT(ModelConfig(**SHAPE)).eval()
+    model.initialise(0)
+    weights = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim == 2)
+    assert sample._bytes_of(pack(model, dtype)) == pytest.approx(weights * dtype.itemsize, rel=0.1)
+
+
 def test_both_sides_of_the_sampling_benchmark_write_the_same_text() -> None:
-    import torch
-
-    from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
-    from minigpt.generation.generate import generate
-    from minigpt.inference.packed import pack
-    from minigpt.interop.huggingface import to_transformers
-    from minigpt.model.gpt import GPT
-
     model = GPT(ModelConfig(**SHAPE)).eval()
     model.initialise(0)
     settings = SamplingConfig(temperature=0, max_new_tokens=20)
@@ -51,21 +65,15 @@ def test_both_sides_of_the_sampling_benchmark_write_the_same_text() -> None:
     assert ours == theirs[0, 8:].tolist()
 
 
-def test_preparation_is_compared_with_tiktokens_own() -> None:
-    command = [
-        sys.executable,
-        SCRIPT,
-        "prepare",
-        "--megabytes",
-        "1",
-        "--repeats",
-        "1",
-        "--vocab-size",
-        "300",
-        "--json",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    document = json.loads(done.stdout)
+def test_preparation_is_compared_with_tiktokens_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = {"context_length": 16, "n_layers": 1, "n_heads": 2, "d_model": 16}
+    recipe = {"tokenizer": {"kind": "byte"}, "model": model, "training": {"batch_size": 2}}
+    (tmp_path / "shakespeare.yaml").write_text(yaml.safe_dump(recipe))
+    monkeypatch.setattr(prepare, "CONFIGS", tmp_path)
+    prepare.prepare(megabytes=1, vocab_size=300, repeats=1, as_json=True)
+    document = json.loads(capsys.readouterr().out)
     assert document["ratio"] == pytest.approx(document["seconds"]["minigpt"] / document["seconds"]["tiktoken"])
     assert document["memory_megabytes"]["minigpt"] > 50
     assert document["start_up_seconds"] > 0
@@ -86,15 +94,24 @@ def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
 
 
 def test_the_parts_of_a_training_step_add_up_to_its_share_of_the_matrix_rate(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    clock = accumulate(cycle([100, 3, 6, 0.5, 1, 0.25]))  # seconds before a step, and of each of its parts
+    monkeypatch.setattr(step, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(precision, "matmul_rate", lambda *_: 1e9)
     step.step(SCRIPT.parents[1] / "configs/stories.yaml", TINY, repeats=2, as_json=True)
     document = json.loads(capsys.readouterr().out)
-    assert set(document["parts"]) == {"forward", "backward", "clipping", "muon", "adamw"}
-    assert sum(document["parts"].values()) == pytest.approx(document["seconds"], rel=0.5)
-    assert document["tokens_per_second"] == pytest.approx(4 * 32 / document["seconds"])
-    assert 0 < document["utilisation_without_masked_half"] < document["utilisation"] < 1
-    assert document["muon_share"] == pytest.approx(document["parts"]["muon"] / document["seconds"])
+    assert document["parts"] == {"forward": 3, "backward": 6, "clipping": 0.5, "muon": 1, "adamw": 0.25}
+    assert document["seconds"] == 10.75
+    assert document["tokens_per_second"] == pytest.approx(4 * 32 / 10.75)
+    d, v, f, layers, length = 32, 1024, 96, 2, 32
+    weights, attention = v * d + layers * (4 * d * d + 3 * d * f), layers * length * d
+    for name, flops in (
+        ("utilisation", 6 * weights + 12 * attention),
+        ("utilisation_without_masked_half", 6 * weights + 6 * attention),
+    ):
+        assert document[name] == pytest.approx(flops * 4 * 32 / 10.75 / 1e9)
+    assert document["muon_share"] == pytest.approx(1 / 10.75)
 
 
 def test_peak_memory_grows_with_all_logits_at_once() -> None:
