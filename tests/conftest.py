@@ -9,7 +9,6 @@ import io
 import os
 import subprocess
 import sys
-import tempfile
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,6 @@ claims.N_CASES, claims.N_TRACKED = 50, 25  # likewise
 # once as there are cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
-if capability := os.environ.get("ATEN_CPU_CAPABILITY"):  # torch keeps what it compiled without asking for which one
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{capability}")
 with contextlib.suppress(ModuleNotFoundError):  # a machine with a GPU may have only what tests/hardware needs
     import hypothesis
 

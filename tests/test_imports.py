@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
         "config", "errors", "__init__",
     },
     "experiments": {
-        "training", "hardware", "runs", "optimizers", "model", "tokenizers", "config", "errors", "__init__",
+        "training", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "errors", "__init__",
     },
     "serving": {"inspection", "runs", "errors"},
     "cli": {

@@ -24,8 +24,10 @@ def config(
     if not recipe:
         raise UserError("command line: name a recipe, such as configs/stories.yaml")
     resolved = load_recipe(Path(recipe[0]), recipe[1:])
+    from minigpt.experiments.budget import choose
     from minigpt.experiments.plan import plan
 
+    resolved = choose(resolved)
     costs = plan(resolved)
     if as_json:
         typer.echo(json.dumps({"config": resolved.model_dump(), "plan": costs.as_dict()}))

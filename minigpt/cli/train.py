@@ -48,10 +48,11 @@ def train(
         from minigpt.config.recipe import load_recipe
 
         config = load_recipe(Path(words[0]), words[1:])
+        from minigpt.experiments.budget import choose
         from minigpt.training import run
 
         if dry_run or find_lr:
-            _rehearse(config, find_lr)
+            _rehearse(choose(config), find_lr)
             return
         with _reported() as hooks:
             folder, evaluation = run.start(config, overwrite, hooks)
@@ -84,6 +85,7 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
 @contextmanager
 def _reported() -> Iterator["Hooks"]:
     """What writes a run's report at each evaluation, and once more when training has ended, however it has."""
+    from minigpt.experiments.budget import choose
     from minigpt.experiments.report import write_report
     from minigpt.training.hooks import Hooks
 
@@ -94,7 +96,7 @@ def _reported() -> Iterator["Hooks"]:
         write_report(folder, finished=False)
 
     try:
-        yield Hooks(on_evaluation=report)
+        yield Hooks(on_evaluation=report, choose=choose)
     finally:
         for folder in folders:
             with suppress(OSError):  # a full disk has been told of already

@@ -1,14 +1,16 @@
 """Every hyperparameter: its default, its range and its meaning, once.
 
-Widths that are null in YAML are worked out from the others: a resolved config holds every number that matters.
+Widths that are null are worked out from the others, and what is `auto` is chosen when training begins: a resolved
+config holds every number that matters.
 """
 
-import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from minigpt.config.choices import OpenRecipe, open_to_choice
 from minigpt.config.section import Section
+from minigpt.config.widths import Widths
 
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -61,25 +63,25 @@ class DataConfig(Section):
 class TokenizerConfig(Section):
     """How text becomes token ids."""
 
-    kind: str = Field("bpe", min_length=1)
+    kind: str = Field("bpe", min_length=1, json_schema_extra=open_to_choice)
     """character | byte | bpe | word, or the name of a tiktoken encoding (gpt2, cl100k_base, o200k_base)."""
-    vocab_size: int = Field(1024, ge=257, le=1_000_000)
+    vocab_size: int = Field(1024, ge=257, le=1_000_000, json_schema_extra=open_to_choice)
     """Size of a bpe or word vocabulary, end-of-text included; the other kinds have their own."""
 
 
-class ModelConfig(Section):
+class ModelConfig(Widths):
     """Shape of the transformer."""
 
     vocab_size: int | None = Field(None, ge=2, le=10**8)
     """Set from the tokenizer when the run begins."""
-    context_length: int = Field(256, ge=2, le=1_048_576)
+    context_length: int = Field(256, ge=2, le=1_048_576, json_schema_extra=open_to_choice)
     """Tokens that the model sees at once."""
-    n_layers: int = Field(4, ge=1, le=1024)
+    n_layers: int = Field(4, ge=1, le=1024, json_schema_extra=open_to_choice)
     n_heads: int = Field(4, ge=1, le=1024)
     """Query heads; null: as many of width `d_head` as make up d_model."""
     n_kv_heads: Derived = Field(default=None, le=1024)  # type: ignore[assignment]
     """Key and value heads (grouped-query attention); null: as many as query heads."""
-    d_model: int = Field(256, ge=1, le=65_536)
+    d_model: int = Field(256, ge=1, le=65_536, json_schema_extra=open_to_choice)
     """Width of the residual stream."""
     reference_width: Derived = Field(default=256, le=65_536)
     """Width that the recipe was tuned for. At another one AdamW's learning rates of matrices and the embeddings' factor
@@ -104,50 +106,8 @@ class ModelConfig(Section):
     """Multiply token embeddings by d_model / sqrt(reference_width) (after Vaswani 2017), so that words stay visible."""
     initialisation: Literal["mimetic", "gpt2"] = "mimetic"
     """mimetic (after Trockman 2023): attention begins by handing on what it sees; gpt2: all normal (Radford 2019)."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, json_schema_extra=open_to_choice)
     """Of the embeddings and of what each block adds; attention weights are many, and dropping them slows CPUs down."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def count_heads(cls, values: Any) -> Any:
-        """Where `n_heads` is null, as many as make up d_model."""
-        match isinstance(values, dict) and {"d_model": 256, **values}:
-            case {"n_heads": None, "d_model": int(d_model), "d_head": int(d_head)} if d_head > 0 == d_model % d_head:
-                return {**values, "n_heads": d_model // d_head}
-            case {"n_heads": None, "d_model": d_model}:
-                raise ValueError(f"n_heads may be null only where d_head divides d_model ({d_model})")
-        return values
-
-    @field_validator("n_kv_heads", "d_head", "d_ff", "reference_width", mode="before")
-    @classmethod
-    def derive(cls, value: Any, info: ValidationInfo) -> Any:
-        """Work out a width that was left `null` from the fields before it."""
-        if value is not None:
-            return value
-        try:
-            match info.field_name:
-                case "n_kv_heads":
-                    return info.data["n_heads"]
-                case "reference_width":
-                    return info.data["d_model"]
-                case "d_ff":
-                    gelu, d_model = info.data["feed_forward"] == "gelu", info.data["d_model"]
-                    return 4 * d_model if gelu else math.ceil(8 * d_model / 3 / 32) * 32
-            d_model, n_heads = info.data["d_model"], info.data["n_heads"]
-        except KeyError:
-            return 1  # an earlier field is wrong and its own message will be shown
-        if d_model % n_heads:
-            raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({n_heads}), or give d_head itself")
-        return d_model // n_heads
-
-    @model_validator(mode="after")
-    def check_heads(self) -> Self:
-        """Refuse heads that cannot be grouped or rotated."""
-        if self.n_heads % self.n_kv_heads:
-            raise ValueError(f"n_heads ({self.n_heads}) must be divisible by n_kv_heads ({self.n_kv_heads})")
-        if self.position == "rope" and self.d_head % 2:
-            raise ValueError(f"d_head ({self.d_head}) must be even for position: rope, which turns pairs of numbers")
-        return self
 
 
 class OptimizerConfig(Section):
@@ -188,7 +148,7 @@ class ScheduleConfig(Section):
 class TrainingConfig(Section):
     """How long, how much at once, how often."""
 
-    batch_size: int = Field(16, ge=1, le=10**6)
+    batch_size: int = Field(16, ge=1, le=10**6, json_schema_extra=open_to_choice)
     """Sequences per micro-batch, over all processes."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=10**6)
     """Micro-batches per step."""
@@ -230,7 +190,7 @@ class SamplingConfig(Section):
     """Divide the positive logits of tokens already in the text by this, multiply the negative ones (Keskar 2019)."""
 
 
-class Config(Section):
+class Config(OpenRecipe):
     """A whole recipe; a YAML file holds what differs from these defaults."""
 
     run: RunConfig = RunConfig()

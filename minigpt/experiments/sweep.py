@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import Tree, make_config, read_yaml, save_recipe
 from minigpt.errors import UserError
+from minigpt.experiments.budget import choose
 from minigpt.experiments.search import Search, Value, load_search
 from minigpt.runs import RunFolder
 from minigpt.training.interruption import Interrupted
@@ -205,9 +206,8 @@ class Sweep:
                 raise optuna.TrialPruned
 
         try:
-            hooks = Hooks(on_evaluation=report if first else None)
-            _, evaluation = run.start(config, overwrite=True, hooks=hooks)
-            return evaluation.loss
+            hooks = Hooks(on_evaluation=report if first else None, choose=choose)
+            return run.start(config, overwrite=True, hooks=hooks)[1].loss
         finally:
             metrics = read_metrics(RunFolder(folder).metrics)
             tokens = metrics[-1]["tokens"] if metrics else 0

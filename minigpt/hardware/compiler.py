@@ -1,14 +1,19 @@
 """Compilation by `torch.compile`: whether, of what, and when not."""
 
+import hashlib
+import os
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.hardware.device import Engine
+from minigpt.hardware.instructions import instructions
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
 from minigpt.model.gpt import GPT
@@ -53,6 +58,11 @@ class Compiler:
 
     def _try(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
         from torch._inductor import config as inductor  # seconds long, and only needed here
+
+        # What was compiled for one set of instructions is kept apart from that for others.
+        known = hashlib.sha256(f"{os.getuid() if os.name == 'posix' else ''} {sorted(instructions())}".encode())
+        folder = Path(tempfile.gettempdir(), f"torchinductor_{known.hexdigest()[:16]}")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
         # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
         inductor.cpp.vec_isa_ok = True

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -40,6 +41,13 @@ class Processes:
         if self.world_size > 1:
             dist.all_reduce(values, dist.ReduceOp.MAX)
         return values
+
+    def share(self, value: Any) -> Any:
+        """The first process's value, in all."""
+        values = [value]
+        if self.world_size > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model, its gradients averaged over all processes in every backward pass."""

@@ -37,6 +37,9 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
     with join_processes() as processes:
         if processes.first:
             _check_place(folder, overwrite)
+        if config.auto:
+            assert hooks.choose is not None
+            config = processes.share(hooks.choose(config) if processes.first else None)
         return folder, _train(config, folder, processes, False, hooks)
 
 

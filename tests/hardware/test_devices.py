@@ -1,3 +1,4 @@
+import os
 from typing import Any
 
 import pytest
@@ -40,3 +41,14 @@ def test_a_device_that_is_not_there_is_an_error() -> None:
     with pytest.raises(UserError, match=r"run\.device = cuda"):
         choose_device("cuda")
     assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_what_was_compiled_for_one_processor_is_not_run_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = set()
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    for known in ("avx2", "avx512f"):
+        monkeypatch.setattr(compiler, "instructions", lambda known=known: frozenset({known}))
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        Compiler(TINY, 2, ENGINE).compile(GPT(TINY), pytest.fail)
+        folders.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert len(folders) == 2

@@ -1,0 +1,60 @@
+"""How the widths of a model follow from each other."""
+
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ValidationInfo, field_validator, model_validator
+
+from minigpt.config.section import Section
+
+
+class Widths(Section):
+    """What a model's section works out and refuses; its fields stand in hyperparameters.py."""
+
+    if TYPE_CHECKING:
+        n_heads: int
+        n_kv_heads: int
+        d_head: int
+        position: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def count_heads(cls, values: Any) -> Any:
+        """Where `n_heads` is null, as many as make up d_model."""
+        match isinstance(values, dict) and {"d_model": 256, **values}:
+            case {"n_heads": None, "d_model": int(d_model), "d_head": int(d_head)} if d_head > 0 == d_model % d_head:
+                return {**values, "n_heads": d_model // d_head}
+            case {"n_heads": None, "d_model": d_model}:
+                raise ValueError(f"n_heads may be null only where d_head divides d_model ({d_model})")
+        return values
+
+    @field_validator("n_kv_heads", "d_head", "d_ff", "reference_width", mode="before", check_fields=False)
+    @classmethod
+    def derive(cls, value: Any, info: ValidationInfo) -> Any:
+        """Work out a width that was left `null` from the fields before it."""
+        if value is not None:
+            return value
+        try:
+            match info.field_name:
+                case "n_kv_heads":
+                    return info.data["n_heads"]
+                case "reference_width":
+                    return info.data["d_model"]
+                case "d_ff":
+                    gelu, d_model = info.data["feed_forward"] == "gelu", info.data["d_model"]
+                    return 4 * d_model if gelu else math.ceil(8 * d_model / 3 / 32) * 32
+            d_model, n_heads = info.data["d_model"], info.data["n_heads"]
+        except KeyError:
+            return 1  # an earlier field is wrong and its own message will be shown
+        if d_model % n_heads:
+            raise ValueError(f"d_model ({d_model}) must be divisible by n_heads ({n_heads}), or give d_head itself")
+        return d_model // n_heads
+
+    @model_validator(mode="after")
+    def check_heads(self) -> Self:
+        """Refuse heads that cannot be grouped or rotated."""
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads ({self.n_heads}) must be divisible by n_kv_heads ({self.n_kv_heads})")
+        if self.position == "rope" and self.d_head % 2:
+            raise ValueError(f"d_head ({self.d_head}) must be even for position: rope, which turns pairs of numbers")
+        return self

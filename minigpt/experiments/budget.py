@@ -1,0 +1,133 @@
+"""Sizes for a text, some minutes and a machine: what a recipe leaves open as `auto`."""
+
+import math
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from minigpt.config.hyperparameters import Config
+from minigpt.data.sources import Source, open_source
+from minigpt.errors import UserError
+from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.precision import choose_precision, matmul_rate
+from minigpt.tokenizers.word import WORD
+
+SURVEYED = 2**23
+"""Characters of the text that are looked at."""
+EFFICIENCY = 0.4
+"""Share of the rate of matmuls that training comes to, all in all."""
+LADDER = (
+    (0.7e12, 2, 64, 64, 16),
+    (2.8e12, 3, 96, 128, 8),
+    (8e12, 3, 128, 128, 16),
+    (3e13, 4, 192, 256, 16),
+    (1e14, 4, 256, 256, 16),
+    (1e15, 6, 384, 256, 32),
+    (1e16, 8, 512, 512, 64),
+    (1e18, 12, 768, 1024, 256),
+)
+"""Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
+FEW_WORDS = 4096
+"""Tokens of a vocabulary of whole words, where a text has no more of them."""
+RARE = 0.001
+"""Share of the words of such a text that come only once, at most."""
+SHORT = 5_000_000
+"""Characters of a text up to which it is learned by characters."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a text is like, as far as it was looked at."""
+
+    n_characters: int
+    n_letters: int
+    """Different characters."""
+    n_words: int
+    """Different words that come more than once."""
+    rare: float
+    """Share of all words that come only once."""
+    document: float
+    """Mean characters of a document."""
+
+
+def choose(config: Config) -> Config:
+    """The recipe with a value wherever it says `auto`; says which. UserError where there are no minutes to fill."""
+    if not config.auto:
+        return config
+    minutes = config.training.max_minutes
+    if minutes is None:
+        raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
+    device = choose_device(config.run.device)
+    engine = Engine(device, choose_precision(config.run.precision, device))
+    rate = matmul_rate(device, engine.dtype)
+    text = survey(open_source(config.data))
+    kind = None if "tokenizer.kind" in config.auto else config.tokenizer.kind
+    values = sizes(text, EFFICIENCY * rate * 60 * minutes, kind)
+    chosen = {key: values[key] for key in config.auto}
+    reason = f"{text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s"
+    print("chosen  ", *(f"{key}={value}" for key, value in chosen.items()), f"({reason})", file=sys.stderr)  # noqa: T201
+    return config.chosen(chosen)
+
+
+def survey(source: Source) -> Text:
+    """Look at the beginning of a text."""
+    letters, words = set[str](), Counter[str]()
+    n_characters = n_documents = 0
+    for piece in source.pieces():
+        letters |= set(piece.text)
+        words.update(WORD.findall(piece.text))
+        n_characters += len(piece.text)
+        n_documents += piece.ends_document
+        if n_characters >= SURVEYED:
+            break
+    once = sum(count == 1 for count in words.values())
+    rare = once / max(1, words.total())
+    return Text(n_characters, len(letters), len(words) - once, rare, n_characters / max(1, n_documents))
+
+
+def sizes(text: Text, operations: float, kind: str | None = None) -> dict[str, Any]:
+    """Every size for a text and the operations that there is time for; `kind` of tokenizer where it is given."""
+    kind = kind or tokenizer_kind(text)
+    vocab_size = vocabulary(kind, text)
+    n_layers, d_model, context_length, batch_size = rung(operations)
+    document = text.document / characters_per_token(kind, vocab_size)
+    if document < 2 * context_length:  # let documents fit in
+        context_length = min(2 * context_length, max(context_length, 32 * math.ceil(1.5 * document / 32)))
+    weights = n_layers * 12 * d_model**2 + vocab_size * d_model
+    n_epochs = operations / (6 * weights) * characters_per_token(kind, vocab_size) / text.n_characters
+    return {
+        "tokenizer.kind": kind,
+        "tokenizer.vocab_size": max(257, vocab_size),
+        "model.n_layers": n_layers,
+        "model.d_model": d_model,
+        "model.context_length": context_length,
+        "model.dropout": 0.0 if n_epochs < 8 else 0.1,
+        "training.batch_size": batch_size,
+    }
+
+
+def rung(operations: float) -> tuple[int, int, int, int]:
+    """Layers, width, context and rows of the nearest rung of the ladder."""
+    return min(LADDER, key=lambda rung: abs(math.log(rung[0] / operations)))[1:]
+
+
+def tokenizer_kind(text: Text) -> str:
+    """Words where a text has few of them, characters where it is short, and else pairs of bytes."""
+    if text.rare < RARE and text.n_words < FEW_WORDS:
+        return "word"
+    return "character" if text.n_letters <= 256 and text.n_characters < SHORT else "bpe"
+
+
+def vocabulary(kind: str, text: Text) -> int:
+    """Tokens of the tokenizer of a text."""
+    if kind == "word":
+        return text.n_words + 257
+    if kind == "bpe":
+        return 1024 if text.n_characters < 4 * SHORT else 4096
+    return min(257, text.n_letters + 1) if kind == "character" else 257
+
+
+def characters_per_token(kind: str, vocab_size: int) -> float:
+    """As in most texts."""
+    return {"character": 1.0, "byte": 1.0, "word": 4.5}.get(kind, 0.35 * math.log2(vocab_size) - 1)

@@ -1,0 +1,39 @@
+"""What a recipe leaves open."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import load_recipe, save_recipe
+
+TREE = {
+    "training": {"max_minutes": 1, "batch_size": "auto"},
+    "model": {"d_model": "auto", "n_heads": None, "d_head": 32},
+}
+
+
+def test_what_is_chosen_takes_its_place_and_other_widths_follow() -> None:
+    config = Config.model_validate(TREE)
+    assert config.auto == ("model.d_model", "training.batch_size")
+    chosen = config.chosen({"model.d_model": 128, "training.batch_size": 4})
+    assert (chosen.auto, chosen.model.d_model, chosen.training.batch_size) == ((), 128, 4)
+    assert (chosen.model.n_heads, chosen.model.d_ff) == (4, 352)
+
+
+def test_a_choice_is_held_to_the_same_ranges() -> None:
+    with pytest.raises(ValidationError, match="batch_size"):
+        Config.model_validate(TREE).chosen({"model.d_model": 128, "training.batch_size": 0})
+
+
+def test_only_sizes_are_left_open() -> None:
+    with pytest.raises(ValidationError, match="warmup_steps"):
+        Config.model_validate({**TREE, "schedule": {"warmup_steps": "auto"}})
+
+
+def test_what_was_chosen_is_saved_as_numbers(tmp_path: Path) -> None:
+    chosen = Config.model_validate(TREE).chosen({"model.d_model": 96, "training.batch_size": 4})
+    save_recipe(chosen, tmp_path / "config.yaml")
+    assert "d_model: 96" in (tmp_path / "config.yaml").read_text()
+    assert load_recipe(tmp_path / "config.yaml") == chosen

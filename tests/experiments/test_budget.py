@@ -1,0 +1,101 @@
+"""Sizes follow from the text, the minutes and the machine."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import RECIPE, minigpt
+
+from minigpt.config.hyperparameters import DataConfig
+from minigpt.data.sources import open_source
+from minigpt.experiments.budget import LADDER, Text, sizes, survey
+
+AUTO = RECIPE.with_name("auto.yaml")
+PLAY = Text(n_characters=1_000_000, n_letters=65, n_words=13_000, rare=0.03, document=1_000_000)
+SENTENCE = "To be, or not to be, that is the question.\n"
+
+
+def test_a_text_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one two two. " * 10 + "once")
+    (tmp_path / "b.txt").write_text("one two")
+    text = survey(open_source(DataConfig(source=str(tmp_path))))
+    assert (text.n_characters, text.document) == (141, 70.5)
+    assert text.n_letters == len(set("one two two. once"))
+    assert text.n_words == 4  # "one", " one", " two", "."; " once" comes only once
+    assert text.rare > 0
+
+
+def test_more_time_makes_no_smaller_model() -> None:
+    chosen = [sizes(PLAY, operations) for operations in (1e11, 1e12, 1e13, 1e14, 1e16)]
+    for key in ("model.n_layers", "model.d_model", "model.context_length"):
+        values = [one[key] for one in chosen]
+        assert values == sorted(values)
+        assert values[0] < values[-1]
+
+
+def test_the_rungs_themselves_are_chosen() -> None:
+    for operations, n_layers, d_model, context_length, batch_size in LADDER:
+        chosen = sizes(PLAY, operations)
+        assert chosen["model.n_layers"], chosen["model.d_model"] == (n_layers, d_model)
+        assert (chosen["model.context_length"], chosen["training.batch_size"]) == (context_length, batch_size)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (PLAY, "character"),
+        (Text(20_000_000, 90, 30_000, 0.01, 10_000), "bpe"),
+        (Text(1_000_000, 4000, 13_000, 0.03, 10_000), "bpe"),
+        (Text(1_000_000, 60, 2_600, 0.0, 600), "word"),
+    ],
+    ids=["short", "long", "many characters", "few words"],
+)
+def test_the_tokenizer_suits_the_text(text: Text, kind: str) -> None:
+    assert sizes(text, 1e13)["tokenizer.kind"] == kind
+    assert sizes(text, 1e13, "byte")["tokenizer.kind"] == "byte"
+
+
+def test_whole_documents_fit_in_where_they_are_short() -> None:
+    stories = Text(8_000_000, 60, 2_600, 0.0, 600)
+    assert sizes(stories, 8e12)["model.context_length"] >= 600 / 4.5
+
+
+def test_a_text_that_is_read_often_gets_dropout() -> None:
+    assert sizes(PLAY, 1e12)["model.dropout"] == 0
+    assert sizes(PLAY, 1e15)["model.dropout"] > 0
+
+
+def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    settings = ["data.source=mine.txt", "run.compile=false", "sampling.max_new_tokens=5", "training.evaluate_every=50"]
+    done = minigpt("train", AUTO, *settings, "training.max_minutes=0.01", "training.max_steps=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((tmp_path / "runs/auto/config.yaml").read_text())
+    said = next(line for line in done.stderr.splitlines() if line.startswith("chosen"))
+    for section, name in (
+        ("model", "d_model"),
+        ("model", "dropout"),
+        ("tokenizer", "kind"),
+        ("training", "batch_size"),
+    ):
+        assert f"{section}.{name}={config[section][name]}" in said
+    done = minigpt("train", "--resume", "runs/auto", "training.max_minutes=1", "training.max_steps=5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "chosen" not in done.stderr
+
+
+def test_a_plan_shows_what_would_be_chosen(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    done = minigpt("config", AUTO, "data.source=mine.txt", "training.max_minutes=0.01", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    d_model = yaml.safe_load(done.stdout)["model"]["d_model"]
+    assert f"model.d_model={d_model}" in done.stderr
+
+
+def test_without_minutes_nothing_can_be_chosen(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    settings = ["data.source=mine.txt", "training.max_minutes=null", "training.max_steps=3"]
+    done = minigpt("train", AUTO, *settings, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("error:")) == (2, 1)
+    assert "tokenizer.kind = auto" in done.stderr
+    assert "training.max_minutes" in done.stderr
