@@ -9,25 +9,26 @@ from typing import Any
 from minigpt.config.hyperparameters import Config
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
-from minigpt.hardware.device import Engine, choose_device
-from minigpt.hardware.precision import choose_precision, matmul_rate
+from minigpt.experiments.plan import training_rate
 from minigpt.tokenizers.word import WORD
 
 SURVEYED = 2**23
 """Characters of the text that are looked at."""
-EFFICIENCY = 0.4
-"""Share of the rate of matmuls that training comes to, all in all."""
 LADDER = (
     (0.7e12, 2, 64, 64, 16),
-    (2.8e12, 3, 96, 128, 8),
-    (8e12, 3, 128, 128, 16),
-    (3e13, 4, 192, 256, 16),
-    (1e14, 4, 256, 256, 16),
+    (2.8e12, 4, 64, 128, 8),
+    (8e12, 4, 96, 128, 8),
+    (3e13, 5, 128, 256, 8),
+    (1e14, 6, 192, 256, 16),
     (1e15, 6, 384, 256, 32),
     (1e16, 8, 512, 512, 64),
     (1e18, 12, 768, 1024, 256),
 )
 """Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
+MEASURED_SECONDS = 0.2
+"""For which steps of a model are tried."""
+FIRST_GUESS = 5e10
+"""Operations per second that training may come to."""
 FEW_WORDS = 4096
 """Tokens of a vocabulary of whole words, where a text has no more of them."""
 RARE = 0.001
@@ -58,12 +59,14 @@ def choose(config: Config) -> Config:
     minutes = config.training.max_minutes
     if minutes is None:
         raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
-    device = choose_device(config.run.device)
-    engine = Engine(device, choose_precision(config.run.precision, device))
-    rate = matmul_rate(device, engine.dtype)
     text = survey(open_source(config.data))
     kind = None if "tokenizer.kind" in config.auto else config.tokenizer.kind
-    values = sizes(text, EFFICIENCY * rate * 60 * minutes, kind)
+    rate = FIRST_GUESS
+    for _ in range(2):  # how fast a machine is depends on the size of the model
+        values = sizes(text, rate * 60 * minutes, kind)
+        chosen = {key: values[key] for key in config.auto}
+        rate = training_rate(config.chosen(chosen), MEASURED_SECONDS)
+    values = sizes(text, rate * 60 * minutes, kind)
     chosen = {key: values[key] for key in config.auto}
     reason = f"{text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s"
     print("chosen  ", *(f"{key}={value}" for key, value in chosen.items()), f"({reason})", file=sys.stderr)  # noqa: T201

@@ -84,22 +84,17 @@ class Plan:
 def plan(config: Config) -> Plan:
     """Work out and measure the costs of a recipe; takes a few seconds."""
     check_kind(config.tokenizer.kind)
-    shape = config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})
-    device = choose_device(config.run.device)
-    check_memory(config, shape, device)
-    model = GPT(shape)
-    model.initialise(config.run.seed)
+    engine, model = _model(config)
     parameters = parameters_by_part(model)
     training = config.training
     step_tokens = tokens_per_step(config)
-    engine = Engine(device, choose_precision(config.run.precision, device))
-    seconds_per_step, kept_bytes = measure(config, model.to(device).train(), engine)
-    memory = memory_by_use(config, shape, sum(parameters.values()), device) | {"activations": kept_bytes}
+    seconds_per_step, kept_bytes = measure(config, model, engine, MEASURED_SECONDS)
+    memory = memory_by_use(config, model.config, sum(parameters.values()), engine.device) | {"activations": kept_bytes}
     compiled = wants_compilation(config)
     seconds_per_step *= COMPILED if compiled else 1
     limits = [training.max_steps or float("inf"), 60 * (training.max_minutes or float("inf")) / seconds_per_step]
     steps = max(1, int(min(limits)))
-    per_token = training_flops(shape, model)
+    per_token = training_flops(model.config, model)
     return Plan(
         parameters,
         per_token,
@@ -112,6 +107,23 @@ def plan(config: Config) -> Plan:
         steps * step_tokens,
         steps * seconds_per_step,
     )
+
+
+def training_rate(config: Config, seconds: float) -> float:
+    """Operations per second that training by a recipe comes to here, measured for about so many seconds."""
+    engine, model = _model(config)
+    seconds_per_step = measure(config, model, engine, seconds)[0] * (COMPILED if wants_compilation(config) else 1)
+    return training_flops(model.config, model) * tokens_per_step(config) / seconds_per_step
+
+
+def _model(config: Config) -> tuple[Engine, GPT]:
+    """The recipe's model, not trained, where it is to be trained; UserError where there is no memory for that."""
+    shape = config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})
+    device = choose_device(config.run.device)
+    check_memory(config, shape, device)
+    model = GPT(shape)
+    model.initialise(config.run.seed)
+    return Engine(device, choose_precision(config.run.precision, device)), model.to(device).train()
 
 
 def expected_vocab_size(config: Config) -> int:
@@ -138,10 +150,10 @@ def training_flops(shape: ModelConfig, model: GPT) -> int:
     return 6 * weights + 12 * shape.n_layers * shape.n_heads * shape.d_head * shape.context_length
 
 
-def measure(config: Config, model: GPT, engine: Engine) -> tuple[float, int]:
+def measure(config: Config, model: GPT, engine: Engine, limit: float) -> tuple[float, int]:
     """Seconds of a training step, and bytes that the forward pass of a micro-batch keeps for the backward one.
 
-    Both from real steps, for five seconds, on as large a part of the micro-batch as lets there be several.
+    Both from real steps, for `limit` seconds, on as large a part of the micro-batch as lets there be several.
     """
     training, length = config.training, config.model.context_length
     optimizers = make_optimizers(model, config, engine.dtype)
@@ -166,12 +178,12 @@ def measure(config: Config, model: GPT, engine: Engine) -> tuple[float, int]:
         return middle - begin, time.perf_counter() - middle
 
     step(1)  # warms up
-    n_rows = min(training.batch_size, max(1, int(MEASURED_SECONDS / 5 / step(1)[0])))
+    n_rows = min(training.batch_size, max(1, int(limit / 5 / step(1)[0])))
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         step(n_rows)
     for parameter in model.parameters():
         kept.pop(parameter.untyped_storage().data_ptr(), None)
-    seconds, deadline = [step(n_rows)], time.perf_counter() + MEASURED_SECONDS
+    seconds, deadline = [step(n_rows)], time.perf_counter() + limit
     while time.perf_counter() < deadline:
         seconds.append(step(n_rows))
     passes, updates = zip(*seconds, strict=True)

@@ -19,7 +19,7 @@ from minigpt.model.dropout import Dropout
 from minigpt.model.gpt import GPT
 from minigpt.model.position import RotaryPositions
 
-WORTH_COMPILING = 60.0
+WORTH_COMPILING = 90.0
 """Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
 WORTH_RECORDING = 2e13
 """Operations of a pass up to which a GPU waits for the calls."""
