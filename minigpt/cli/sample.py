@@ -24,6 +24,9 @@ def sample(
     top_p: Annotated[float | None, typer.Option()] = None,
     min_p: Annotated[float | None, typer.Option()] = None,
     repetition_penalty: Annotated[float | None, typer.Option()] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="int8, bfloat16 or float32; without it as the recipe says, or else the fastest.")
+    ] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End a text before this; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="The same seed writes the same text.")] = None,
     checkpoint: CheckpointOption = "best",
@@ -44,6 +47,7 @@ def sample(
         "top_p": top_p,
         "min_p": min_p,
         "repetition_penalty": repetition_penalty,
+        "precision": precision,
     }
     if interactive and as_json:
         raise UserError("command line: give --interactive or --json, not both")

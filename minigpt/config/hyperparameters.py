@@ -188,6 +188,9 @@ class SamplingConfig(Section):
     """Keep tokens at least p times as probable as the most probable one (Nguyen 2024)."""
     repetition_penalty: float = Field(1.0, ge=1, le=100)
     """Divide the positive logits of tokens already in the text by this, multiply the negative ones (Keskar 2019)."""
+    precision: Literal["int8", "bfloat16", "float32"] | None = None
+    """Precision of the matmuls in sampling; null: float32 where run.precision is float32, else int8. int8 takes a CPU
+    with a C++ compiler (g++, clang++ or what CXX names); elsewhere it is the fastest precision there."""
 
 
 class Config(OpenRecipe):
@@ -200,7 +203,16 @@ class Config(OpenRecipe):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = Field(default=SamplingConfig(), validate_default=True)
+
+    @field_validator("sampling")
+    @classmethod
+    def derive_precision(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
+        """Settled before `run.precision` becomes what `auto` gives, so that float32 is still a wish."""
+        if sampling.precision is not None or "run" not in info.data:
+            return sampling
+        exact = info.data["run"].precision == "float32"
+        return sampling.model_copy(update={"precision": "float32" if exact else "int8"})
 
     @model_validator(mode="after")
     def check_end(self) -> Self:

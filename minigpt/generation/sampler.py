@@ -32,10 +32,6 @@ class Sampler:
 
     def __init__(self, path: Path, checkpoint: str, device: str, changes: dict[str, Any]) -> None:
         self.run = load_run(path, checkpoint, choose_device(device))
-        place = self.run.model.token_embedding.weight.device
-        wish = self.run.config.run.precision
-        engine = Engine(place, choose_precision("float32" if wish == "float32" else "auto", place))
-        self._model = pack(self.run.model, inference_dtype(self.run.model.config, engine.dtype, place))
         try:
             self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
         except ValidationError as error:
@@ -43,6 +39,10 @@ class Sampler:
             option = f"--{str(first['loc'][0]).replace('_', '-')}"
             message = first["msg"].replace("Input should be", "must be")
             raise UserError(f"command line: {option} {first['input']}: {message}") from None
+        place = self.run.model.token_embedding.weight.device
+        otherwise = Engine(place, choose_precision("auto", place)).dtype
+        dtype = inference_dtype(self.run.model.config, self.sampling.precision, otherwise, place)
+        self._model = pack(self.run.model, dtype)
 
     def read_prompt(self, prompt: str | None, file: Path | None) -> str:
         """The prompt of the command line, of a file, of standard input (-), or else the run's own."""

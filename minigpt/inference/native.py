@@ -1,66 +1,31 @@
-"""Inference in int8: a whole step is one call of `cpp/step.cpp`, which is compiled where it is first needed and kept.
-
-It takes a processor with AVX-512 VNNI and the compiler g++; elsewhere `load` gives None, and torch's operations do.
-"""
+"""Inference in int8: a whole step is one call of `cpp/step.cpp`."""
 
 import ctypes
-import functools
-import hashlib
-import os
-import subprocess
-import tempfile
 from ctypes import Structure, c_float, c_int64, c_void_p
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.hardware.instructions import instructions
+from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, FoldedBlock, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 
-SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
-INSTRUCTIONS = ("fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
-COMPILER = ("g++", "-std=c++17", "-O3", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 LARGEST_HEAD = 128
 LARGEST_SUM = 2**16
 """Products of two int8 numbers that fit into 32 bits when they are added up."""
 TILE = (32, 4)
-"""Outputs and inputs of the weights that two instructions take."""
+"""Outputs and inputs of the weights that are worked on together."""
 LANES = 16
-"""Numbers in a register: heads are filled up to a multiple of it, and so is the room of a cache."""
-
-
-@functools.cache
-def load() -> ctypes.CDLL | None:
-    """The compiled code, or None where this machine cannot have it."""
-    if "avx512_vnni" not in instructions():
-        return None
-    command = [*COMPILER, *(f"-m{name}" for name in INSTRUCTIONS)]
-    code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]*")))
-    name = hashlib.sha256(code + str(command).encode()).hexdigest()[:16] + ".so"
-    try:
-        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "minigpt", name)
-        if not kept.exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-                subprocess.run([*command, SOURCE, "-o", Path(folder, name)], check=True, capture_output=True)  # noqa: S603
-                Path(folder, name).replace(kept)
-        library = ctypes.CDLL(str(kept))
-    except (OSError, RuntimeError, subprocess.CalledProcessError):  # no compiler, no place to write, no home, ...
-        return None
-    library.next_logits.argtypes = [c_void_p] * 4 + [c_int64] * 4
-    library.next_logits.restype = None
-    return library
+"""Numbers that are worked on together: heads are filled up to a multiple of it, and so is the room of a cache."""
 
 
 def fits(config: ModelConfig) -> bool:
     """Whether the integers are large enough for a model of this shape."""
-    widths = config.context_length, config.d_model, config.d_ff, config.n_heads * config.d_head
+    widths = config.d_model, config.d_ff, config.n_heads * config.d_head
     return config.d_head <= LARGEST_HEAD and max(widths) <= LARGEST_SUM
 
 
@@ -140,8 +105,9 @@ class Int8GPT:
         token_ids = token_ids.to(torch.int64).contiguous()
         logits = torch.empty(n_texts, self._model.lm_head.n_out)
         self._next_logits(
-            ctypes.addressof(self._model), token_ids.data_ptr(), places, logits.data_ptr(), n_texts, n_new, start, room
-        )
+            ctypes.addressof(self._model), token_ids.data_ptr(), places, logits.data_ptr(),
+            n_texts, n_new, start, room, torch.get_num_threads(),
+        )  # fmt: skip
         for layer in cache.layers:
             layer.length += n_new
         return logits

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.hardware.instructions import MATMUL_IN_BFLOAT16, instructions
+from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, fold, fold_block
-from minigpt.inference.native import Int8GPT, fits, load
+from minigpt.inference.native import Int8GPT, fits
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
@@ -35,11 +36,13 @@ class InferenceModel(Protocol):
         """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
 
 
-def inference_dtype(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """What to pack the weights of a model in for inference that was trained in `dtype`."""
-    if dtype == torch.bfloat16 and device.type == "cpu" and fits(config) and load() is not None:
-        return torch.int8
-    return dtype
+def inference_dtype(
+    config: ModelConfig, precision: str | None, dtype: torch.dtype, device: torch.device
+) -> torch.dtype:
+    """What to pack a model's weights in for inference, as `sampling.precision` says; else `dtype`."""
+    if precision in ("float32", "bfloat16"):
+        return getattr(torch, precision)
+    return torch.int8 if device.type == "cpu" and fits(config) and load() is not None else dtype
 
 
 def pack(model: GPT, dtype: torch.dtype) -> InferenceModel:

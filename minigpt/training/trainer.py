@@ -215,7 +215,7 @@ class Trainer:
         """A text by the model as it is now; the same random numbers at the same step."""
         tokenizer, config = self.corpus.tokenizer, self.config.sampling
         prompt = tokenizer.encode_prompt(config.prompt, config.begin_document is True)
-        weights = inference_dtype(self.model.config, self.engine.dtype, self.engine.device)
+        weights = inference_dtype(self.model.config, config.precision, self.engine.dtype, self.engine.device)
         model = pack(self.model, weights)
         steps = generate(model, prompt, config, end_of_text=tokenizer.end_of_text, seed=self.seed("sampling"))
         token_ids = [int(step.token_ids) for step in steps]

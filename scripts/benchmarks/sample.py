@@ -35,7 +35,7 @@ def sample(
     for name, shape in SHAPES.items():
         model = GPT(ModelConfig(**shape)).eval()
         model.initialise(0)
-        dtype = inference_dtype(model.config, engine.dtype, engine.device)
+        dtype = inference_dtype(model.config, None, engine.dtype, engine.device)
         packed, reference = pack(model, dtype), to_transformers(model)
         ours: dict[int, list[float]] = {1: [], SEQUENCES: []}
         theirs: dict[int, list[float]] = {1: [], SEQUENCES: []}

@@ -1,7 +1,6 @@
 """Inference in int8 beside the same arithmetic in torch's operations."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,25 @@ from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.generation.generate import generate
-from minigpt.inference import native, packed
+from minigpt.inference import compiled, native, packed
 from minigpt.inference.native import Int8GPT
 from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 
-pytestmark = pytest.mark.skipif(native.load() is None, reason="needs AVX-512 VNNI and g++")
+pytestmark = pytest.mark.skipif(compiled.load() is None, reason="needs a C++ compiler")
+
+
+def use(instruction_set: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = compiled.load_for(instruction_set, compiled.find_compiler() or ())
+    assert library is not None
+    monkeypatch.setattr(native, "load", lambda: library)
+
+
+@pytest.fixture(autouse=True, params=compiled.available())
+def instruction_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each that the processor has, in turn."""
+    use(request.param, monkeypatch)
+    return request.param
 
 
 def tokens(n_texts: int, n_tokens: int, vocab_size: int = 50) -> Tensor:
@@ -123,6 +135,18 @@ def test_many_places_that_count_little_are_not_lost() -> None:
     assert_arithmetic_is_that_of_rounded_numbers(model, text, 998)
 
 
+@pytest.mark.parametrize(
+    "shape", [{"d_head": 48, "norm": "layernorm", "feed_forward": "gelu"}, {"d_model": 200}], ids=str
+)
+def test_every_instruction_set_gives_the_same_bits(
+    shape: dict[str, Any], instruction_set: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, text = random_model(**shape, n_kv_heads=2, context_length=300), tokens(11, 290)
+    logits = token_by_token(Int8GPT(model), text, 280)
+    use("plain", monkeypatch)
+    assert torch.equal(token_by_token(Int8GPT(model), text, 280), logits)
+
+
 def test_a_prompt_at_once_is_the_same_as_token_by_token() -> None:
     model = Int8GPT(random_model(n_kv_heads=2, context_length=40))
     text = tokens(3, 40)
@@ -213,26 +237,17 @@ def test_a_model_may_change_after_it_was_packed() -> None:
         ({"d_head": 128, "d_ff": 65_536}, torch.int8),
         ({"d_head": 130}, torch.bfloat16),
         ({"d_ff": 65_537}, torch.bfloat16),
-        ({"context_length": 65_537}, torch.bfloat16),
+        ({"context_length": 65_537}, torch.int8),
     ],
 )
 def test_what_does_not_fit_is_packed_in_bfloat16(shape: dict[str, int], dtype: torch.dtype) -> None:
     config = ModelConfig(**{**SHAPE, **shape})
-    assert packed.inference_dtype(config, torch.bfloat16, torch.device("cpu")) == dtype
+    assert packed.inference_dtype(config, "int8", torch.bfloat16, torch.device("cpu")) == dtype
 
 
-def test_nothing_is_compiled_for_a_model_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_compiled_for_who_wants_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "load", lambda: pytest.fail("compiled"))
-    config, device = random_model().config, torch.device("cpu")
-    assert packed.inference_dtype(config, torch.float32, device) == torch.float32
-
-
-def test_the_code_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.load.cache_clear()
-    assert native.load() is not None
-    assert len(list((tmp_path / "minigpt").iterdir())) == 1
-    monkeypatch.setenv("PATH", "")  # no compiler any more
-    native.load.cache_clear()
-    assert native.load() is not None
-    native.load.cache_clear()
+    config, cpu = random_model().config, torch.device("cpu")
+    assert packed.inference_dtype(config, "float32", torch.bfloat16, cpu) == torch.float32
+    assert packed.inference_dtype(config, "bfloat16", torch.float32, cpu) == torch.bfloat16
+    assert packed.inference_dtype(config, "int8", torch.float16, torch.device("cuda")) == torch.float16

@@ -6,11 +6,12 @@ import torch
 from conftest import random_model
 from torch import Tensor
 
+from minigpt.config.recipe import load_recipe, save_recipe
 from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation.loss import evaluate
-from minigpt.inference import native
+from minigpt.inference import compiled, packed
 from minigpt.inference.folding import Before, fold
 from minigpt.inference.packed import PackedLinear, inference_dtype, pack
 from minigpt.model.cache import KVCache
@@ -20,8 +21,8 @@ from minigpt.runs import load_run
 CPU = torch.device("cpu")
 CONFIG = random_model().config
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
-needs_compiled = pytest.mark.skipif(native.load() is None, reason="needs AVX-512 VNNI and g++")
-SMALL = [torch.bfloat16, pytest.param(torch.int8, marks=needs_compiled)]
+needs_compiler = pytest.mark.skipif(compiled.load() is None, reason="needs a C++ compiler")
+SMALL = [torch.bfloat16, pytest.param(torch.int8, marks=needs_compiler)]
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"bias": True},
@@ -44,7 +45,7 @@ def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, 
         assert torch.equal(model(TOKENS), random_model(**options)(TOKENS)), "packing must leave the model as it is"
 
 
-@needs_compiled
+@needs_compiler
 @pytest.mark.parametrize(
     "options", [*OPTIONS, {"d_head": 32, "n_kv_heads": 2}, {"d_head": 16, "norm": "layernorm"}], ids=str
 )
@@ -103,15 +104,28 @@ def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
     assert rounded == pytest.approx(exact, rel=0.005)
 
 
-def test_inference_on_a_cpu_is_int8_where_it_trained_in_bfloat16_and_has_a_compiler(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_inference_on_a_cpu_is_int8_where_there_is_a_compiler(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    able = torch.int8 if native.load() else torch.bfloat16
-    assert inference_dtype(CONFIG, torch.bfloat16, CPU) == able
-    assert inference_dtype(CONFIG, torch.float32, CPU) == torch.float32
-    assert inference_dtype(CONFIG, torch.bfloat16, torch.device("cuda")) == torch.bfloat16
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", "")
-    native.load.cache_clear()
-    assert inference_dtype(CONFIG, torch.bfloat16, CPU) == torch.bfloat16
-    native.load.cache_clear()
+    able = torch.int8 if compiled.load() else dtype
+    assert inference_dtype(CONFIG, "int8", dtype, CPU) == able
+    monkeypatch.setattr(packed, "load", lambda: None)
+    assert inference_dtype(CONFIG, "int8", dtype, CPU) == dtype
+
+
+def test_a_run_in_float32_is_sampled_in_it_only_where_that_was_wished_for(tmp_path: Path) -> None:
+    recipe = tmp_path / "config.yaml"
+    recipe.write_text("training: {max_steps: 1}")
+
+    def precision(*changes: str) -> str | None:
+        return load_recipe(recipe, changes).sampling.precision
+
+    assert precision() == "int8"
+    assert precision("run.precision=bfloat16") == "int8"
+    assert precision("run.precision=float32") == "float32"
+    assert precision("run.precision=float32", "sampling.precision=int8") == "int8"
+    config = load_recipe(recipe)
+    came_out = config.model_copy(update={"run": config.run.model_copy(update={"precision": "float32"})})
+    save_recipe(came_out, recipe)
+    assert precision() == "int8"

@@ -7,15 +7,16 @@
 
 #include "integers.h"
 #include "model.h"
+#include "threads.h"
 
-// Keys and values of one head in the cache, rounded to integers that lie as the instruction wants them: keys in tiles of
-// 16 places x 4 numbers, 128 too large; values in tiles of 16 numbers x 4 places. Behind them, a scale for each place.
+// Keys and values of one head in the cache, rounded to integers that lie as weights do, 128 too large: keys in tiles of
+// 16 places x 4 numbers, values in tiles of 16 numbers x 4 places. Behind them, a scale for each place.
 struct Kept {
-    uint32_t *keys, *values;  // four integers in each
+    uint8_t *keys, *values;
     float *key_scales, *value_scales;
 
-    Kept(uint32_t* all_keys, uint32_t* all_values, int64_t head, int64_t capacity, int64_t size) {
-        const int64_t n = capacity * size / INPUTS, begin = head * (n + capacity);
+    Kept(uint8_t* all_keys, uint8_t* all_values, int64_t head, int64_t capacity, int64_t size) {
+        const int64_t n = capacity * size, begin = head * (n + capacity * sizeof(float));
         keys = all_keys + begin;
         values = all_values + begin;
         key_scales = reinterpret_cast<float*>(keys + n);
@@ -27,27 +28,24 @@ template <int64_t SIZE>
 static void keep(const float* key, const float* value, Kept kept, int64_t place) {
     int8_t integers[SIZE];
     kept.key_scales[place] = to_integers(key, SIZE, integers).scale;
-    uint32_t* const column = kept.keys + place / LANES * LANES * SIZE / INPUTS + place % LANES;
+    uint8_t* const column = kept.keys + place / LANES * LANES * SIZE + place % LANES * INPUTS;
     for (int64_t i = 0; i < SIZE; i += INPUTS) {
         uint32_t four;
         std::memcpy(&four, integers + i, INPUTS);
-        column[i * LANES / INPUTS] = four ^ 0x80808080;  // plus 128
+        four ^= 0x80808080;  // plus 128
+        std::memcpy(column + i * LANES, &four, INPUTS);
     }
     kept.value_scales[place] = to_integers(value, SIZE, integers).scale;
     if (place % LANES == 0) std::fill_n(kept.value_scales + place + 1, LANES - 1, 0.f);  // the other places of a tile
-    uint32_t* const row = kept.values + place / INPUTS * SIZE;
-    const int64_t shift = 8 * (place % INPUTS);
-    for (int64_t i = 0; i < SIZE; i++)
-        row[i] = (row[i] & ~(uint32_t(255) << shift)) | uint32_t(uint8_t(integers[i])) << shift;
+    uint8_t* const row = kept.values + place / INPUTS * INPUTS * SIZE + place % INPUTS;
+    for (int64_t i = 0; i < SIZE; i++) row[i * INPUTS] = uint8_t(integers[i] + 128);
 }
 
 // A query or key of one head as attention takes it: normalised (where there are gains) and turned (where it rotates).
 template <int64_t SIZE>
 static void turn(float* head, const Model& model, const float* gains, int64_t place) {
     if (gains) {
-        float squares = 0;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < SIZE; i++) squares += head[i] * head[i];
+        const float squares = sum_of(SIZE, [&](int64_t i) { return head[i] * head[i]; });
         const float factor = 1 / std::sqrt(squares + model.d_head * EPSILON);
         for (int64_t i = 0; i < SIZE; i++) head[i] *= factor * gains[i];
     }
@@ -61,111 +59,137 @@ static void turn(float* head, const Model& model, const float* gains, int64_t pl
     }
 }
 
-// How much each place counts, as numbers and as int16: in int8 many small ones would be lost.
-// Sums of 66,000 places fit into 32 bits.
-struct Weights {
-    std::vector<float> exact;
-    std::vector<uint8_t> high, low;
+// How much each place counts, as integers of 15 bits: in 7 many small ones would be lost. Where inputs have 7 bits and
+// a sign, an integer is 256 times the high one plus the low one.
+constexpr int32_t LARGEST_COUNT = 127 * 256 + 127;
+constexpr int64_t PLACES = 256;  // so many times LARGEST_COUNT * 255 fit into 32 bits
+constexpr int64_t PARTS = sizeof(Input) == 1 ? 2 : 1;
 
-    void resize(int64_t n_places) {
-        exact.resize(n_places);
-        high.resize(n_places);
-        low.resize(n_places);
+struct Counts {
+    Input low[PLACES], high[PLACES];
+    int32_t sum = 0;
+
+    Counts(const float* exact, int64_t n, float steps) {
+        for (int64_t s = 0; s < n; s++) {
+            const int32_t integer = int32_t(nearest(exact[s] * steps));
+            low[s] = Input(integer);
+            if (PARTS > 1) high[s] = Input((integer + 128) >> 8);
+            sum += integer;
+        }
     }
 };
+
+// Adds `scale` times the values of `n` places, as often as they count, to 16 N numbers: as many at once as there are
+// registers for. Asks for the same values of the next head.
+template <int64_t SIZE, int64_t N>
+static void mix(const uint8_t* values, const uint8_t* next, const Counts& counts, int64_t n, float scale,
+                float* mixed) {
+    constexpr int64_t GROUPS = std::min(N, REGISTERS / PARTS), LINE = LANES * INPUTS;
+    Sums low[GROUPS], high[GROUPS];
+    for (int64_t s = 0; s < n; s += INPUTS) {
+        const Inputs four_low = four_of(counts.low + s), four_high = four_of(counts.high + s);
+#pragma GCC unroll 8
+        for (int64_t g = 0; g < GROUPS; g++) {
+            const int64_t at = s * SIZE + g * LINE;
+            prefetch(next + at);
+            const Weights tile = load(values + at);
+            add_products(low[g], tile, four_low);
+            if (PARTS > 1) add_products(high[g], tile, four_high);
+        }
+    }
+#pragma GCC unroll 8
+    for (int64_t g = 0; g < GROUPS; g++) {
+        int32_t lows[LANES], highs[LANES];
+        store(low[g], lows);
+        store(high[g], highs);
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            const int32_t sum = PARTS > 1 ? 256 * highs[lane] + lows[lane] : lows[lane];
+            mixed[g * LANES + lane] += float(sum - OFFSET * counts.sum) * scale;
+        }
+    }
+    if constexpr (N > GROUPS)
+        mix<SIZE, N - GROUPS>(values + GROUPS * LINE, next + GROUPS * LINE, counts, n, scale, mixed + GROUPS * LANES);
+}
+
+// How well a query fits the key of each place.
+template <int64_t SIZE>
+static void score(const float* query, float factor, Kept kept, Kept next, int64_t n_padded, float* scores) {
+    Input integers[SIZE];
+    const Vector rounded = to_integers(query, SIZE, integers);
+    factor *= rounded.scale;
+    for (int64_t s = 0; s < n_padded; s += LANES) {
+        prefetch(next.key_scales + s);
+        prefetch(next.value_scales + s);
+        Sums sums;
+        for (int64_t i = 0; i < SIZE; i += INPUTS) {
+            const int64_t at = s * SIZE + i * LANES;
+            prefetch(next.keys + at);
+            add_products(sums, load(kept.keys + at), four_of(integers + i));
+        }
+        int32_t products[LANES];
+        store(sums, products);
+        for (int64_t lane = 0; lane < LANES; lane++)
+            scores[s + lane] = float(products[lane] - OFFSET * rounded.sum) * (kept.key_scales[s + lane] * factor);
+    }
+}
 
 // One new token looks around with the heads of one group.
 template <int64_t SIZE>
 static void attend_group(const float* query, int64_t n_queries, int64_t d_head, Kept kept, Kept next,
                          int64_t n_places, float* mixed) {
-    static thread_local Weights weights;
-    constexpr int64_t N = SIZE / LANES;
+    static thread_local std::vector<float> room;
     const int64_t n_padded = round_up(n_places);
-    weights.resize(n_padded);
-    float* const exact = weights.exact.data();
-    uint8_t *const high = weights.high.data(), *const low = weights.low.data();
+    room.resize(n_padded);
+    float* const exact = room.data();
     for (int64_t h = 0; h < n_queries; h++, query += SIZE, mixed += SIZE) {
-        int8_t integers[SIZE];
-        const Vector rounded = to_integers(query, SIZE, integers);
-        const __m512 factor = _mm512_set1_ps(rounded.scale / std::sqrt(float(d_head)));
-        for (int64_t s = 0; s < n_padded; s += LANES) {
-            prefetch(next.key_scales + s);
-            prefetch(next.value_scales + s);
-            __m512i sums = _mm512_set1_epi32(-128 * rounded.sum);
-            for (int64_t i = 0; i < SIZE; i += INPUTS) {
-                const int64_t at = (s * SIZE + i * LANES) / INPUTS;
-                prefetch(next.keys + at);
-                add_products(sums, _mm512_loadu_si512(kept.keys + at), four_of(integers + i));
-            }
-            const __m512 scales = _mm512_mul_ps(_mm512_loadu_ps(kept.key_scales + s), factor);
-            _mm512_storeu_ps(exact + s, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales));
-        }
+        score<SIZE>(query, 1 / std::sqrt(float(d_head)), kept, next, n_padded, exact);
         std::fill(exact + n_places, exact + n_padded, -INFINITY);
-        float largest = -INFINITY, total = 0, heaviest = 0;
+        float largest = -INFINITY, heaviest = 0;
 #pragma omp simd reduction(max : largest)
         for (int64_t s = 0; s < n_padded; s++) largest = larger(largest, exact[s]);
-#pragma omp simd reduction(+ : total) reduction(max : heaviest)
+        for (int64_t s = 0; s < n_padded; s++) exact[s] = exponential(exact[s] - largest);
+        const float total = sum_of(n_padded, [&](int64_t s) { return exact[s]; });
+#pragma omp simd reduction(max : heaviest)
         for (int64_t s = 0; s < n_padded; s++) {
-            const float weight = exponential(exact[s] - largest);
-            total += weight;
-            exact[s] = weight * kept.value_scales[s];
+            exact[s] *= kept.value_scales[s];
             heaviest = larger(heaviest, exact[s]);
         }
-        for (int64_t s = 0; s < n_padded; s++) {
-            const int32_t integer = int32_t(std::nearbyint(exact[s] * (65535 / heaviest)));
-            high[s] = uint8_t(integer >> 8);
-            low[s] = uint8_t(integer);
-        }
-        __m512i highs[N] = {}, lows[N] = {};
-        for (int64_t s = 0; s < n_places; s += INPUTS) {
-            const __m512i four_high = four_of(high + s), four_low = four_of(low + s);
-            for (int64_t r = 0; r < N; r++) {
-                const int64_t at = s * SIZE / INPUTS + r * LANES;
-                prefetch(next.values + at);
-                const __m512i tile = _mm512_loadu_si512(kept.values + at);
-                add_products(highs[r], four_high, tile);
-                add_products(lows[r], four_low, tile);
-            }
-        }
-        const __m512 scale = _mm512_set1_ps(heaviest / 65535 / total);
-        for (int64_t r = 0; r < N; r++) {
-            const __m512 low_sums = _mm512_cvtepi32_ps(lows[r]);
-            const __m512 sums = _mm512_fmadd_ps(_mm512_cvtepi32_ps(highs[r]), _mm512_set1_ps(256), low_sums);
-            _mm512_storeu_ps(mixed + r * LANES, _mm512_mul_ps(sums, scale));
+        std::fill_n(mixed, SIZE, 0.f);
+        for (int64_t s = 0; s < n_padded; s += PLACES) {
+            const int64_t n = std::min(PLACES, n_padded - s);
+            const Counts counts(exact + s, n, LARGEST_COUNT / heaviest);
+            mix<SIZE, SIZE / LANES>(kept.values + s * SIZE, next.values + s * SIZE, counts, std::min(n, n_places - s),
+                                    heaviest / LARGEST_COUNT / total, mixed);
         }
     }
 }
 
-// Attention of the new tokens, whose queries, keys and values are `heads` (tokens, n_heads + 2 n_kv_heads, size), to all
-// so far; the keys and values join the cache. mixed: (tokens, n_heads, size).
+// Attention of the new tokens, whose queries, keys and values are `heads` (tokens, n_heads + 2 n_kv_heads, size), to
+// all so far; the keys and values join the cache. mixed: (tokens, n_heads, size).
 template <int64_t SIZE>
-static void attend(const Model& model, const float* gains, float* heads, uint32_t* keys, uint32_t* values,
-                   float* mixed, NewTokens fresh) {
+static void attend(const Worker& worker, const Model& model, const float* gains, float* heads, uint8_t* keys,
+                   uint8_t* values, float* mixed, NewTokens fresh) {
     const int64_t n_heads = model.n_heads, n_kv_heads = model.n_kv_heads, n_queries = n_heads / n_kv_heads;
-    const int64_t row = (n_heads + 2 * n_kv_heads) * SIZE;
-#pragma omp for collapse(2) schedule(static) nowait
-    for (int64_t text = 0; text < fresh.n_texts; text++)
-        for (int64_t g = 0; g < n_kv_heads; g++)
-            for (int64_t t = 0; t < fresh.n_each; t++) {
-                float* const key = heads + (text * fresh.n_each + t) * row + (n_heads + g) * SIZE;
-                turn<SIZE>(key, model, gains ? gains + n_heads * SIZE : nullptr, fresh.place + t);
-                keep<SIZE>(key, key + n_kv_heads * SIZE,
-                           Kept(keys, values, text * n_kv_heads + g, fresh.capacity, SIZE), fresh.place + t);
-            }
-    if (fresh.n_each > 1) {  // a single token's key is looked at by the thread that has kept it: both loops are static
-#pragma omp barrier
-    }
-#pragma omp for collapse(3) schedule(static)
-    for (int64_t text = 0; text < fresh.n_texts; text++)
-        for (int64_t g = 0; g < n_kv_heads; g++)
-            for (int64_t t = 0; t < fresh.n_each; t++) {
-                const int64_t token = text * fresh.n_each + t, group = text * n_kv_heads + g;
-                float* const queries = heads + token * row + g * n_queries * SIZE;
-                for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, model, gains, fresh.place + t);
-                attend_group<SIZE>(queries, n_queries, model.d_head, Kept(keys, values, group, fresh.capacity, SIZE),
-                                   Kept(keys, values, group + 1, fresh.capacity, SIZE), fresh.place + t + 1,
-                                   mixed + (token * n_heads + g * n_queries) * SIZE);
-            }
+    const int64_t n_groups = fresh.n_texts * n_kv_heads, row = (n_heads + 2 * n_kv_heads) * SIZE;
+    const auto kept = [&](int64_t group) { return Kept(keys, values, group, fresh.capacity, SIZE); };
+    worker.share(n_groups, [&](int64_t group) {
+        const int64_t text = group / n_kv_heads, g = group % n_kv_heads;
+        for (int64_t t = 0; t < fresh.n_each; t++) {
+            float* const key = heads + (text * fresh.n_each + t) * row + (n_heads + g) * SIZE;
+            turn<SIZE>(key, model, gains ? gains + n_heads * SIZE : nullptr, fresh.place + t);
+            keep<SIZE>(key, key + n_kv_heads * SIZE, kept(group), fresh.place + t);
+        }
+    });
+    if (fresh.n_each > 1) worker.wait_for_others();  // a single token's key is looked at by the thread that has kept it
+    worker.share(n_groups * fresh.n_each, [&](int64_t i) {
+        const int64_t group = i / fresh.n_each, text = group / n_kv_heads, g = group % n_kv_heads, t = i % fresh.n_each;
+        const int64_t token = text * fresh.n_each + t;
+        float* const queries = heads + token * row + g * n_queries * SIZE;
+        for (int64_t h = 0; h < n_queries; h++) turn<SIZE>(queries + h * SIZE, model, gains, fresh.place + t);
+        attend_group<SIZE>(queries, n_queries, model.d_head, kept(group), kept(group + 1), fresh.place + t + 1,
+                           mixed + (token * n_heads + g * n_queries) * SIZE);
+    });
+    worker.wait_for_others();
 }
 
 // For heads whose size is a multiple of 16, up to 128.

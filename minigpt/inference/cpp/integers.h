@@ -1,27 +1,41 @@
-// Numbers become int8, which an instruction of AVX-512 VNNI multiplies 64 at a time.
+// Numbers become int8. All of it gives the same bits with whatever instructions: no sum depends on how many numbers are
+// added up at once.
 
 #pragma once
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
-constexpr float EPSILON = 1e-5f;  // as in minigpt/model/norm.py
-constexpr int64_t LANES = 16;     // 32-bit numbers in a register
-constexpr int64_t INPUTS = 4;     // that one instruction multiplies and adds up, for each of 16 outputs
+#include "instructions.h"
 
-static inline int64_t round_up(int64_t n) { return (n + LANES - 1) & -LANES; }
+constexpr float EPSILON = 1e-5f;  // as in minigpt/model/norm.py
 
 // Unlike std::max, which takes addresses, a step that the compiler turns into vector instructions.
 static inline float larger(float a, float b) { return a > b ? a : b; }
 
+// The nearest integer, of two the even one, of numbers up to 2^22: beyond 2^23 floats have no digits after the point.
+static inline float nearest(float x) { return (x + 12582912.f) - 12582912.f; }
+
+// The sum of `term(i)` for all i below n, as 16 sums side by side.
+template <typename Term>
+static inline float sum_of(int64_t n, Term term) {
+    float sums[LANES] = {};
+    const int64_t whole = n & -LANES;
+    for (int64_t i = 0; i < whole; i += LANES)
+#pragma omp simd
+        for (int64_t lane = 0; lane < LANES; lane++) sums[lane] += term(i + lane);
+    for (int64_t i = whole; i < n; i++) sums[i - whole] += term(i);
+    for (int64_t half = LANES / 2; half > 0; half /= 2)
+        for (int64_t lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
+    return sums[0];
+}
+
 // e^x to 7 digits, as plain arithmetic that the compiler turns into vector instructions: 2^whole times 2^rest.
 static inline float exponential(float x) {
     x = std::min(std::max(x * 1.44269504f, -126.0f), 126.0f);
-    const float whole = std::nearbyint(x), rest = (x - whole) * 0.693147181f;
+    const float whole = nearest(x), rest = (x - whole) * 0.693147181f;
     const float series =
         1 + rest * (1 + rest * (1 / 2.f + rest * (1 / 6.f + rest * (1 / 24.f + rest * (1 / 120.f + rest / 720.f)))));
     const int32_t bits = (int32_t(whole) + 127) << 23;
@@ -38,7 +52,8 @@ struct Vector {
     int32_t sum;
 };
 
-static inline Vector to_integers(const float* x, int64_t n, int8_t* integers) {
+template <typename Integer>
+static inline Vector to_integers(const float* x, int64_t n, Integer* integers) {
     int32_t bits = 0;  // without its sign a float grows with its bits, and NaN is the largest
 #pragma omp simd reduction(max : bits)
     for (int64_t i = 0; i < n; i++) {
@@ -53,22 +68,9 @@ static inline Vector to_integers(const float* x, int64_t n, int8_t* integers) {
     const float steps = 127 / largest;
     int32_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        integers[i] = int8_t(int32_t(std::nearbyint(x[i] * steps)));
-        sum += integers[i];
+        const int32_t integer = int32_t(nearest(x[i] * steps));
+        integers[i] = Integer(integer);
+        sum += integer;
     }
     return {largest / 127, sum};
-}
-
-// Adds four products to each of 16 sums; the intrinsic makes g++ 12 copy every sum twice in a loop.
-static inline void add_products(__m512i& sums, __m512i weights, __m512i inputs) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
-}
-
-// Asks for the 64 bytes that will be needed soon, into the second cache: a loop over them is too short for the first.
-static inline void prefetch(const void* line) { _mm_prefetch(static_cast<const char*>(line), _MM_HINT_T1); }
-
-static inline __m512i four_of(const void* bytes) {
-    int32_t four;
-    std::memcpy(&four, bytes, INPUTS);
-    return _mm512_set1_epi32(four);
 }

@@ -6,12 +6,12 @@
 
 #include "integers.h"
 #include "model.h"
+#include "threads.h"
 
-constexpr int64_t OUTPUTS = 2 * LANES;  // of a tile of weights: two registers hold their sums
-constexpr int64_t VECTORS = 8;          // that share one reading of a tile
+constexpr int64_t OUTPUTS = 2 * LANES;  // of a tile of weights
 
 // What is multiplied: the vector x after what comes before.
-static Vector quantise(const Matrix& matrix, const float* x, int8_t* integers) {
+static Vector quantise(const Matrix& matrix, const float* x, Input* integers) {
     static thread_local std::vector<float> room;
     const Before before = matrix.before;
     const int64_t n = before == SWIGLU ? matrix.width / 2 : matrix.width;
@@ -24,16 +24,9 @@ static Vector quantise(const Matrix& matrix, const float* x, int8_t* integers) {
         for (int64_t i = 0; i < n; i++)  // tanh(y) = 2 sigmoid(2 y) - 1
             changed[i] = x[i] * sigmoid(1.59576912f * (x[i] + 0.044715f * x[i] * x[i] * x[i]));
     } else {
-        if (before == LAYER_NORM) {
-#pragma omp simd reduction(+ : mean)
-            for (int64_t i = 0; i < n; i++) mean += x[i];
-            mean /= n;
-        }
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < n; i++) {
-            changed[i] = x[i] - mean;
-            squares += changed[i] * changed[i];
-        }
+        if (before == LAYER_NORM) mean = sum_of(n, [&](int64_t i) { return x[i]; }) / n;
+        for (int64_t i = 0; i < n; i++) changed[i] = x[i] - mean;
+        squares = sum_of(n, [&](int64_t i) { return changed[i] * changed[i]; });
     }
     Vector vector = to_integers(changed, n, integers);
     std::fill(integers + n, integers + matrix.n_in, 0);
@@ -42,40 +35,74 @@ static Vector quantise(const Matrix& matrix, const float* x, int8_t* integers) {
     return vector;
 }
 
-// N vectors times one tile of weights.
-template <int64_t N>
-static void matmul_tile(const uint8_t* tile, const float* scales, const float* bias, const int8_t* integers,
-                          const Vector* vectors, int64_t n_in, float* y, int64_t n_out, uint32_t used, bool add) {
-    __m512i sums[N][2] = {};
-    for (int64_t i = 0; i < n_in; i += INPUTS) {
-        const uint8_t* const weights = tile + i * OUTPUTS;
-        const __m512i first = _mm512_loadu_si512(weights), second = _mm512_loadu_si512(weights + 64);
-        for (int64_t line = 0; line < 128; line += 64)  // of the next tile
-            prefetch(weights + n_in * OUTPUTS + line);
-#pragma GCC unroll 8
-        for (int64_t v = 0; v < N; v++) {
-            const __m512i four = four_of(integers + v * n_in + i);
-            add_products(sums[v][0], first, four);
-            add_products(sums[v][1], second, four);
-        }
+// The products of a tile of weights with a vector, times its scales, plus bias: put into y, or added to what is there.
+struct Tile {
+    const uint8_t* weights;
+    const float *scales, *bias;
+    int64_t n_in, n_out;  // of the whole matrix
+    int64_t used;         // outputs: the matrix's last tile may be filled up
+    bool add;
+
+    void finish(const Sums& sums, const Vector& vector, int64_t first, float* y) const {
+        int32_t integers[LANES];
+        store(sums, integers);
+        const int32_t offset = OFFSET * vector.sum;
+        const auto product = [&](int64_t lane) {
+            return float(integers[lane] - offset) * (scales[first + lane] * vector.scale) + bias[first + lane];
+        };
+        const auto finish_lanes = [&](int64_t n) {
+            if (add)
+                for (int64_t lane = 0; lane < n; lane++) y[first + lane] += product(lane);
+            else
+                for (int64_t lane = 0; lane < n; lane++) y[first + lane] = product(lane);
+        };
+        if (used - first >= LANES)
+            finish_lanes(LANES);
+        else
+            finish_lanes(used - first);
     }
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < N; v++)
+};
+
+// N vectors times one tile of weights: as many groups of 16 outputs at once as there are registers for.
+template <int64_t N>
+static void matmul_tile(const Tile& tile, const Input* integers, const Vector* vectors, float* y) {
+    constexpr int64_t GROUPS = std::min<int64_t>(OUTPUTS / LANES, REGISTERS / N), LINE = LANES * INPUTS;
+    for (int64_t first = 0; first < OUTPUTS; first += GROUPS * LANES) {
+        Sums sums[N][GROUPS];
+        for (int64_t i = 0; i < tile.n_in; i += INPUTS) {
+            const uint8_t* const lines = tile.weights + i * OUTPUTS + first * INPUTS;
+            Weights weights[GROUPS];
 #pragma GCC unroll 2
-        for (int64_t half = 0; half < 2; half++) {
-            const int64_t at = half * LANES;
-            const __mmask16 kept = used >> at;
-            const __m512i exact = _mm512_sub_epi32(sums[v][half], _mm512_set1_epi32(128 * vectors[v].sum));
-            const __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(scales + at), _mm512_set1_ps(vectors[v].scale));
-            __m512 product = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), factor, _mm512_loadu_ps(bias + at));
-            if (add) product = _mm512_add_ps(product, _mm512_maskz_loadu_ps(kept, y + v * n_out + at));
-            _mm512_mask_storeu_ps(y + v * n_out + at, kept, product);
+            for (int64_t g = 0; g < GROUPS; g++) {
+                weights[g] = load(lines + g * LINE);
+                prefetch(lines + tile.n_in * OUTPUTS + g * LINE);  // of the next tile
+            }
+#pragma GCC unroll 8
+            for (int64_t v = 0; v < N; v++) {
+                const Inputs four = four_of(integers + v * tile.n_in + i);
+#pragma GCC unroll 2
+                for (int64_t g = 0; g < GROUPS; g++) add_products(sums[v][g], weights[g], four);
+            }
         }
+#pragma GCC unroll 8
+        for (int64_t v = 0; v < N; v++)
+#pragma GCC unroll 2
+            for (int64_t g = 0; g < GROUPS; g++)
+                tile.finish(sums[v][g], vectors[v], first + g * LANES, y + v * tile.n_out);
+    }
+}
+
+// As many vectors at once as share one reading of the tile, then half as many, down to one.
+template <int64_t N>
+static void matmul_tiles(const Tile& tile, const Input* integers, const Vector* vectors, int64_t n, float* y) {
+    for (; n >= N; n -= N, integers += N * tile.n_in, vectors += N, y += N * tile.n_out)
+        matmul_tile<N>(tile, integers, vectors, y);
+    if constexpr (N > 1) matmul_tiles<N / 2>(tile, integers, vectors, n, y);
 }
 
 // Vectors (n, n_in) on their way into a matmul.
 struct Rounded {
-    std::vector<int8_t> integers;
+    std::vector<Input> integers;
     std::vector<Vector> vectors;
 
     void resize(int64_t n, int64_t n_in) {
@@ -85,31 +112,25 @@ struct Rounded {
 };
 
 // y (n, n_out) = or += what comes before of x (n, width), times the matrix, plus bias.
-static void matmul(const Matrix& matrix, const float* x, float* y, int64_t n, bool add, Rounded& shared) {
+static void matmul(const Worker& worker, const Matrix& matrix, const float* x, float* y, int64_t n, bool add,
+                   Rounded& shared) {
     static thread_local Rounded own;
     const int64_t n_in = matrix.n_in, n_out = matrix.n_out;
     Rounded& rounded = n == 1 ? own : shared;
+    const auto round = [&](int64_t v) {
+        rounded.vectors[v] = quantise(matrix, x + v * matrix.width, &rounded.integers[v * n_in]);
+    };
     if (n == 1) {  // every thread rounds it: waiting for one that does would take longer
         own.resize(n, n_in);
-        own.vectors[0] = quantise(matrix, x, own.integers.data());
+        round(0);
     } else {
-#pragma omp for
-        for (int64_t v = 0; v < n; v++)
-            rounded.vectors[v] = quantise(matrix, x + v * matrix.width, &rounded.integers[v * n_in]);
+        worker.share(n, round);
+        worker.wait_for_others();
     }
-#pragma omp for
-    for (int64_t out = 0; out < n_out; out += OUTPUTS) {
-        const uint32_t used = uint32_t((uint64_t(1) << std::min(OUTPUTS, n_out - out)) - 1);
-        int64_t v = 0;
-        const auto next = [&](auto matmul_vectors, int64_t n_vectors) {
-            for (; v + n_vectors <= n; v += n_vectors)
-                matmul_vectors(matrix.weights + out * n_in, matrix.scales + out, matrix.bias + out,
-                                 &rounded.integers[v * n_in], &rounded.vectors[v], n_in, y + v * n_out + out, n_out,
-                                 used, add);
-        };
-        next(matmul_tile<VECTORS>, VECTORS);
-        next(matmul_tile<4>, 4);
-        next(matmul_tile<2>, 2);
-        next(matmul_tile<1>, 1);
-    }
+    worker.share((n_out + OUTPUTS - 1) / OUTPUTS, [&](int64_t t) {
+        const int64_t out = t * OUTPUTS, used = std::min(OUTPUTS, n_out - out);
+        const Tile tile = {matrix.weights + out * n_in, matrix.scales + out, matrix.bias + out, n_in, n_out, used, add};
+        matmul_tiles<VECTORS>(tile, rounded.integers.data(), rounded.vectors.data(), n, y + out);
+    });
+    worker.wait_for_others();
 }

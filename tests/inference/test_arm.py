@@ -1,0 +1,41 @@
+"""What Arm processors write is what this one does, bit for bit: compiled for them, and run by an emulator."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minigpt.inference.compiled import INSTRUCTION_SETS, OPTIONS, SOURCE, find_compiler
+
+PROGRAM = Path(__file__).parent / "random_model.cpp"
+CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
+NEEDED = (CROSS_COMPILER, EMULATOR)
+MISSING = [name for name in NEEDED if not shutil.which(name)]
+
+
+def compiled(folder: Path, compiler: tuple[str, ...], instruction_set: str) -> Path:
+    options = [option for option in OPTIONS if option != "-shared"]
+    program = folder / instruction_set
+    command = [*compiler, *options, *INSTRUCTION_SETS[instruction_set], f"-I{SOURCE.parent}", PROGRAM, "-o", program]
+    subprocess.run(command, check=True)
+    return program
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    program = compiled(tmp_path_factory.mktemp("here"), find_compiler() or (), "plain")
+    return subprocess.run([program], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(
+    bool(MISSING), reason=f"needs {' and '.join(MISSING)} (apt-get install g++-aarch64-linux-gnu qemu-user)"
+)
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("instruction_set", ["asimd", "asimddp"])
+def test_arm_gives_the_same_bits(instruction_set: str, expected: str, tmp_path: Path) -> None:
+    program = compiled(tmp_path, (CROSS_COMPILER, "-static"), instruction_set)
+    written = subprocess.run([EMULATOR, program], check=True, capture_output=True, text=True).stdout
+    assert "nan" not in written
+    assert len(set(expected.split())) > 1000
+    assert written == expected
