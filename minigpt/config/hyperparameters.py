@@ -203,16 +203,7 @@ class Config(OpenRecipe):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
-    sampling: SamplingConfig = Field(default=SamplingConfig(), validate_default=True)
-
-    @field_validator("sampling")
-    @classmethod
-    def derive_precision(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
-        """Settled before `run.precision` becomes what `auto` gives, so that float32 is still a wish."""
-        if sampling.precision is not None or "run" not in info.data:
-            return sampling
-        exact = info.data["run"].precision == "float32"
-        return sampling.model_copy(update={"precision": "float32" if exact else "int8"})
+    sampling: SamplingConfig = SamplingConfig()
 
     @model_validator(mode="after")
     def check_end(self) -> Self:

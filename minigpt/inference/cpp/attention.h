@@ -85,7 +85,7 @@ template <int64_t SIZE, int64_t N>
 static void mix(const uint8_t* values, const uint8_t* next, const Counts& counts, int64_t n, float scale,
                 float* mixed) {
     constexpr int64_t GROUPS = std::min(N, REGISTERS / PARTS), LINE = LANES * INPUTS;
-    Sums low[GROUPS], high[GROUPS];
+    Sums low[GROUPS] = {}, high[GROUPS] = {};
     for (int64_t s = 0; s < n; s += INPUTS) {
         const Inputs four_low = four_of(counts.low + s), four_high = four_of(counts.high + s);
 #pragma GCC unroll 8
@@ -97,15 +97,16 @@ static void mix(const uint8_t* values, const uint8_t* next, const Counts& counts
             if (PARTS > 1) add_products(high[g], tile, four_high);
         }
     }
+    int32_t lows[GROUPS * LANES], highs[GROUPS * LANES];
 #pragma GCC unroll 8
     for (int64_t g = 0; g < GROUPS; g++) {
-        int32_t lows[LANES], highs[LANES];
-        store(low[g], lows);
-        store(high[g], highs);
-        for (int64_t lane = 0; lane < LANES; lane++) {
-            const int32_t sum = PARTS > 1 ? 256 * highs[lane] + lows[lane] : lows[lane];
-            mixed[g * LANES + lane] += float(sum - OFFSET * counts.sum) * scale;
-        }
+        store(low[g], lows + g * LANES);
+        if (PARTS > 1) store(high[g], highs + g * LANES);
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < GROUPS * LANES; i++) {
+        const int32_t sum = PARTS > 1 ? 256 * highs[i] + lows[i] : lows[i];
+        mixed[i] += float(sum - OFFSET * counts.sum) * scale;
     }
     if constexpr (N > GROUPS)
         mix<SIZE, N - GROUPS>(values + GROUPS * LINE, next + GROUPS * LINE, counts, n, scale, mixed + GROUPS * LANES);
@@ -120,7 +121,7 @@ static void score(const float* query, float factor, Kept kept, Kept next, int64_
     for (int64_t s = 0; s < n_padded; s += LANES) {
         prefetch(next.key_scales + s);
         prefetch(next.value_scales + s);
-        Sums sums;
+        Sums sums = {};
         for (int64_t i = 0; i < SIZE; i += INPUTS) {
             const int64_t at = s * SIZE + i * LANES;
             prefetch(next.keys + at);
@@ -128,6 +129,7 @@ static void score(const float* query, float factor, Kept kept, Kept next, int64_
         }
         int32_t products[LANES];
         store(sums, products);
+#pragma omp simd
         for (int64_t lane = 0; lane < LANES; lane++)
             scores[s + lane] = float(products[lane] - OFFSET * rounded.sum) * (kept.key_scales[s + lane] * factor);
     }

@@ -3,7 +3,7 @@
 //   Input              how an integer from -127 to 127 lies in memory before it is multiplied: int8_t, or int16_t
 //   Weights, load      64 bytes of weights, in registers: 16 outputs x 4 inputs, each 128 too large to have no sign
 //   Inputs, four_of    four integers, each where its products are wanted
-//   Sums               16 sums of 32 bits, which begin at zero
+//   Sums               16 sums of 32 bits; Sums{} are zeros
 //   add_products       adds the products of four inputs with their weights to each of the 16 sums
 //   store              the sums as integers, OFFSET * (the sum of all inputs) too large
 //   VECTORS            that share one reading of weights; REGISTERS / VECTORS groups of 16 outputs at once

@@ -10,6 +10,9 @@
 
 constexpr int64_t OUTPUTS = 2 * LANES;  // of a tile of weights
 
+// A function that does not become part of what calls it: g++ 12 would keep the sums in memory.
+#define APART __attribute__((noinline))
+
 // What is multiplied: the vector x after what comes before.
 static Vector quantise(const Matrix& matrix, const float* x, Input* integers) {
     static thread_local std::vector<float> room;
@@ -43,32 +46,39 @@ struct Tile {
     int64_t used;         // outputs: the matrix's last tile may be filled up
     bool add;
 
-    void finish(const Sums& sums, const Vector& vector, int64_t first, float* y) const {
-        int32_t integers[LANES];
-        store(sums, integers);
+    // Of some groups of outputs, the first of which is `first`, for each of some vectors.
+    APART void finish(const int32_t* sums, const Vector* vectors, int64_t n_vectors,
+                      int64_t n_groups, int64_t first, float* y) const {
+        for (int64_t v = 0; v < n_vectors; v++)
+            for (int64_t g = 0; g < n_groups; g++, sums += LANES) {
+                const int64_t out = first + g * LANES, n = std::min(LANES, used - out);
+                finish_group(sums, vectors[v], scales + out, bias + out, n, y + v * n_out + out);
+            }
+    }
+
+    void finish_group(const int32_t* sums, const Vector& vector, const float* scales, const float* bias, int64_t n,
+                      float* y) const {
         const int32_t offset = OFFSET * vector.sum;
-        const auto product = [&](int64_t lane) {
-            return float(integers[lane] - offset) * (scales[first + lane] * vector.scale) + bias[first + lane];
-        };
         const auto finish_lanes = [&](int64_t n) {
-            if (add)
-                for (int64_t lane = 0; lane < n; lane++) y[first + lane] += product(lane);
-            else
-                for (int64_t lane = 0; lane < n; lane++) y[first + lane] = product(lane);
+#pragma omp simd
+            for (int64_t lane = 0; lane < n; lane++) {
+                const float product = float(sums[lane] - offset) * (scales[lane] * vector.scale) + bias[lane];
+                y[lane] = add ? y[lane] + product : product;
+            }
         };
-        if (used - first >= LANES)
+        if (n == LANES)
             finish_lanes(LANES);
         else
-            finish_lanes(used - first);
+            finish_lanes(n);
     }
 };
 
 // N vectors times one tile of weights: as many groups of 16 outputs at once as there are registers for.
 template <int64_t N>
-static void matmul_tile(const Tile& tile, const Input* integers, const Vector* vectors, float* y) {
+APART static void matmul_tile(const Tile& tile, const Input* integers, const Vector* vectors, float* y) {
     constexpr int64_t GROUPS = std::min<int64_t>(OUTPUTS / LANES, REGISTERS / N), LINE = LANES * INPUTS;
     for (int64_t first = 0; first < OUTPUTS; first += GROUPS * LANES) {
-        Sums sums[N][GROUPS];
+        Sums sums[N * GROUPS] = {};
         for (int64_t i = 0; i < tile.n_in; i += INPUTS) {
             const uint8_t* const lines = tile.weights + i * OUTPUTS + first * INPUTS;
             Weights weights[GROUPS];
@@ -77,18 +87,14 @@ static void matmul_tile(const Tile& tile, const Input* integers, const Vector* v
                 weights[g] = load(lines + g * LINE);
                 prefetch(lines + tile.n_in * OUTPUTS + g * LINE);  // of the next tile
             }
-#pragma GCC unroll 8
-            for (int64_t v = 0; v < N; v++) {
-                const Inputs four = four_of(integers + v * tile.n_in + i);
-#pragma GCC unroll 2
-                for (int64_t g = 0; g < GROUPS; g++) add_products(sums[v][g], weights[g], four);
-            }
+#pragma GCC unroll 16
+            for (int64_t k = 0; k < N * GROUPS; k++)
+                add_products(sums[k], weights[k % GROUPS], four_of(integers + k / GROUPS * tile.n_in + i));
         }
-#pragma GCC unroll 8
-        for (int64_t v = 0; v < N; v++)
-#pragma GCC unroll 2
-            for (int64_t g = 0; g < GROUPS; g++)
-                tile.finish(sums[v][g], vectors[v], first + g * LANES, y + v * tile.n_out);
+        int32_t stored[N * GROUPS][LANES];
+#pragma GCC unroll 16
+        for (int64_t k = 0; k < N * GROUPS; k++) store(sums[k], stored[k]);
+        tile.finish(stored[0], vectors, N, GROUPS, first, y);
     }
 }
 

@@ -7,12 +7,9 @@
 using Input = int8_t;
 using Weights = __m512i;
 using Inputs = __m512i;
+using Sums = __m512i;
 constexpr int32_t OFFSET = 128;
 constexpr int64_t VECTORS = 8, REGISTERS = 16;
-
-struct Sums {
-    __m512i all = _mm512_setzero_si512();
-};
 
 static inline Weights load(const uint8_t* bytes) { return _mm512_loadu_si512(bytes); }
 
@@ -24,10 +21,10 @@ static inline Inputs four_of(const Input* inputs) {
 
 static inline void add_products(Sums& sums, Weights weights, Inputs inputs) {
 #ifdef __clang__
-    sums.all = _mm512_dpbusd_epi32(sums.all, weights, inputs);
+    sums = _mm512_dpbusd_epi32(sums, weights, inputs);
 #else  // the intrinsic makes g++ 12 copy every sum twice in a loop
-    asm("vpdpbusd %2, %1, %0" : "+v"(sums.all) : "v"(weights), "v"(inputs));
+    asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(inputs));
 #endif
 }
 
-static inline void store(const Sums& sums, int32_t* to) { _mm512_storeu_si512(to, sums.all); }
+static inline void store(Sums sums, int32_t* to) { _mm512_storeu_si512(to, sums); }

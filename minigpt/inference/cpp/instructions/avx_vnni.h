@@ -14,7 +14,7 @@ struct Weights {
 };
 
 struct Sums {
-    __m256i low = _mm256_setzero_si256(), high = low;
+    __m256i low, high;
 };
 
 static inline Weights load(const uint8_t* bytes) {

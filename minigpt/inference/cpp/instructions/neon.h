@@ -14,7 +14,7 @@ struct Weights {
 };
 
 struct Sums {
-    int32x4_t a = vdupq_n_s32(0), b = a, c = a, d = a;
+    int32x4_t a, b, c, d;
 };
 
 static inline int8x16_t load_four(const uint8_t* bytes) {

@@ -9,7 +9,7 @@ constexpr int32_t OFFSET = 128;
 constexpr int64_t VECTORS = 1, REGISTERS = 1;
 
 struct Sums {
-    int32_t all[LANES] = {};
+    int32_t all[LANES];
 };
 
 static inline Weights load(const uint8_t* bytes) { return bytes; }
