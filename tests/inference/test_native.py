@@ -155,20 +155,6 @@ def test_a_prompt_at_once_is_the_same_as_token_by_token() -> None:
         assert torch.equal(token_by_token(model, text, n_at_once), one_by_one[:, n_at_once - 1 :])
 
 
-@pytest.mark.parametrize("n_texts", [1, 5])
-def test_any_number_of_threads_gives_the_same(n_texts: int) -> None:
-    model, text = Int8GPT(random_model(n_kv_heads=2, context_length=40)), tokens(n_texts, 40)
-    usual = torch.get_num_threads()
-    try:
-        logits = []
-        for n_threads in (1, 2, 3, 7):
-            torch.set_num_threads(n_threads)
-            logits.append(token_by_token(model, text, 9))
-    finally:
-        torch.set_num_threads(usual)
-    assert all(torch.equal(logits[0], other) for other in logits[1:])
-
-
 def test_a_text_is_the_same_whatever_is_written_beside_it() -> None:
     model = Int8GPT(random_model())
     texts = tokens(11, 16)
