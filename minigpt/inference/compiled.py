@@ -53,6 +53,12 @@ def find_compiler() -> tuple[str, ...] | None:
 def load_for(instruction_set: str, compiler: tuple[str, ...]) -> ctypes.CDLL | None:
     """The compiled code for one instruction set, or None where the compiler cannot make it or it cannot be kept."""
     command = [*compiler, *OPTIONS, *INSTRUCTION_SETS[instruction_set]]
+    if "clang" in compiler[0]:  # whose OpenMP is not torch's
+        return _load(command)
+    return _load([*command, "-fopenmp"]) or _load(command)
+
+
+def _load(command: list[str]) -> ctypes.CDLL | None:
     code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.rglob("*.[ch]*")))
     name = hashlib.sha256(code + str(command).encode()).hexdigest()[:16] + ".so"
     try:

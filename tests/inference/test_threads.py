@@ -1,4 +1,4 @@
-"""A step of inference in int8 is shared out among threads of its own."""
+"""A step of inference in int8 is shared out among threads."""
 
 import os
 from collections.abc import Iterator
@@ -11,10 +11,17 @@ from conftest import random_model
 from test_native import token_by_token, tokens
 from torch import Tensor
 
-from minigpt.inference import compiled
+from minigpt.inference import compiled, native
 from minigpt.inference.native import Int8GPT
 
 pytestmark = pytest.mark.skipif(compiled.load() is None, reason="needs a C++ compiler")
+
+
+@pytest.fixture(autouse=True, params=["with OpenMP", "with threads of its own"])
+def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "with OpenMP":
+        library = compiled._load([*(compiled.find_compiler() or ()), *compiled.OPTIONS])
+        monkeypatch.setattr(native, "load", lambda: library)
 
 
 @contextmanager
@@ -38,7 +45,7 @@ def test_any_number_of_threads_gives_the_same(n_texts: int) -> None:
     assert all(torch.equal(logits[0], other) for other in logits[1:])
 
 
-def test_a_forked_process_has_threads_of_its_own() -> None:
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent() -> None:
     model, text = Int8GPT(random_model(context_length=40)), tokens(3, 40)
     with usual_threads():
         torch.set_num_threads(2)

@@ -22,7 +22,7 @@ extern "C" void next_logits(const Model& model, const int64_t* tokens, uint8_t* 
     float* const hidden = mixed + n * first.o.width;
     Rounded rounded;
     rounded.resize(n, std::max({first.qkv.n_in, first.o.n_in, first.down.n_in}));
-    crew().work(n_threads, [&](const Worker& worker) {
+    work(n_threads, [&](const Worker& worker) {
         worker.share(n, [&](int64_t i) {
             for (int64_t d = 0; d < width; d++) {
                 x[i * width + d] = model.embedding[tokens[i] * width + d] * model.embedding_scale;

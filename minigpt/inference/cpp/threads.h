@@ -1,19 +1,51 @@
-// Threads that do a job together: started once, they wait between the jobs, first awake, then asleep.
+// Threads that do a job together. With OpenMP they are torch's own: others would fight with those for the cores, as
+// torch's threads stay awake for a while after each of their jobs.
 
 #pragma once
 
 #include <unistd.h>
 
+#include <cstdint>
+#include <functional>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
+#endif
 
+// One of the threads that do a job.
+struct Worker {
+    int64_t index, n_workers;
+    const std::function<void()>& wait_for_others;
+
+    // Of n pieces of work those that are this thread's own: always the same ones.
+    template <typename Piece>
+    void share(int64_t n, Piece piece) const {
+        for (int64_t i = n * index / n_workers; i < n * (index + 1) / n_workers; i++) piece(i);
+    }
+};
+
+using Job = std::function<void(const Worker&)>;
+
+#ifdef _OPENMP
+static const pid_t parent = getpid();
+
+// Does the job with so many threads, this one among them. A forked process has none of its parent's, and works alone.
+static void work(int64_t n_threads, const Job& job) {
+    const std::function<void()> meet = [] {
+#pragma omp barrier
+    };
+#pragma omp parallel num_threads(getpid() == parent ? n_threads : 1)
+    job({omp_get_thread_num(), omp_get_num_threads(), meet});
+}
+#else
 constexpr std::chrono::microseconds AWAKE(50);
 
 // Tells the processor that this thread only waits.
@@ -60,22 +92,7 @@ class Barrier {
     std::condition_variable changed;
 };
 
-// One of the threads that do a job.
-struct Worker {
-    int64_t index, n_workers;
-    Barrier& barrier;
-
-    // Of n pieces of work those that are this thread's own: always the same ones.
-    template <typename Piece>
-    void share(int64_t n, Piece piece) const {
-        for (int64_t i = n * index / n_workers; i < n * (index + 1) / n_workers; i++) piece(i);
-    }
-
-    void wait_for_others() const { barrier.wait(); }
-};
-
-using Job = std::function<void(const Worker&)>;
-
+// Threads that are started once and wait between the jobs.
 class Crew {
    public:
     // Does the job with so many threads, this one among them.
@@ -84,7 +101,7 @@ class Crew {
         if (n_threads != n_workers) start(n_threads);
         current = &job;
         barrier->wait();
-        job({0, n_workers, *barrier});
+        job({0, n_workers, meet});
         barrier->wait();
     }
 
@@ -98,6 +115,7 @@ class Crew {
         }
         n_workers = n_threads;
         barrier = std::make_unique<Barrier>(n_threads);
+        meet = [this] { barrier->wait(); };
         for (int64_t i = 1; i < n_threads; i++) others.emplace_back([this, i] { wait_for_jobs(i); });
     }
 
@@ -105,13 +123,14 @@ class Crew {
         while (true) {
             barrier->wait();
             if (!current) return;
-            (*current)({index, n_workers, *barrier});
+            (*current)({index, n_workers, meet});
             barrier->wait();
         }
     }
 
     std::mutex one_at_a_time;
     std::unique_ptr<Barrier> barrier;
+    std::function<void()> meet;
     std::vector<std::thread> others;
     const Job* current = nullptr;
     int64_t n_workers = 0;
@@ -133,3 +152,6 @@ static Crew& crew() {
     }
     return found->crew;
 }
+
+static void work(int64_t n_threads, const Job& job) { crew().work(n_threads, job); }
+#endif
