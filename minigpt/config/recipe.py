@@ -28,12 +28,12 @@ def make_config(tree: Tree, path: Path, changes: Iterable[str] = (), changed_in:
     for change in changes:
         apply_change(tree, change)
     try:
-        return _with_sampling_precision(Config.model_validate(tree))
+        return with_sampling_precision(Config.model_validate(tree))
     except ValidationError as error:
         raise UserError(describe(error, path, set(changes), changed_in)) from None
 
 
-def _with_sampling_precision(config: Config) -> Config:
+def with_sampling_precision(config: Config) -> Config:
     """Settled before training puts what came out of `auto` into `run.precision`, so that float32 there is a wish."""
     if config.sampling.precision is not None:
         return config

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigpt.config.hyperparameters import Config
+from minigpt.config.recipe import with_sampling_precision
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.experiments.plan import training_rate
@@ -70,7 +71,7 @@ def choose(config: Config) -> Config:
     chosen = {key: values[key] for key in config.auto}
     reason = f"{text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s"
     print("chosen  ", *(f"{key}={value}" for key, value in chosen.items()), f"({reason})", file=sys.stderr)  # noqa: T201
-    return config.chosen(chosen)
+    return with_sampling_precision(config.chosen(chosen))
 
 
 def survey(source: Source) -> Text:

@@ -113,6 +113,7 @@ def _inference(engine: Any, shape: dict[str, int]) -> dict[str, float]:
 
     model = GPT(ModelConfig(**shape)).eval()
     model.initialise(0)
-    packed = pack(model.to(engine.device), inference_dtype(model.config, engine.dtype, engine.device))
+    dtype = inference_dtype(model.config, None, engine.dtype, engine.device)
+    packed = pack(model.to(engine.device), dtype)
     sample.throughput(packed, 1, 8)
     return {"one": sample.throughput(packed, 1, 100), "many": sample.throughput(packed, sample.SEQUENCES, 100)}

@@ -30,7 +30,6 @@ CHANGES = {
     "optimizer.learning_rate=fast": ["optimizer.learning_rate", "fast", "number"],
     "schedule.cooldown_fraction=1.5": ["schedule.cooldown_fraction = 1.5", "less than or equal to 1"],
     "training.batch_size=0": ["training.batch_size = 0"],
-    "training.max_minutes=null": ["training.max_steps", "training.max_minutes"],
     "training.max_minutes=0": ["training.max_minutes = 0", "greater than 0"],
     "run.device=gpu": ["run.device", "gpu"],
     "run.precision=fp16": ["run.precision", "float32"],
@@ -60,6 +59,11 @@ def test_a_wrong_value_is_named_with_what_would_be_right(change: str, expected: 
     assert "\n" not in message
     for part in expected:
         assert part in message
+
+
+def test_a_run_must_have_an_end() -> None:
+    with pytest.raises(UserError, match=r"set training\.max_steps or training\.max_minutes"):
+        load_recipe(RECIPE, ["training.max_minutes=null", "training.max_steps=null"])
 
 
 FILES = {

@@ -79,6 +79,7 @@ def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) 
         ("training", "batch_size"),
     ):
         assert f"{section}.{name}={config[section][name]}" in said
+    assert config["sampling"]["precision"] == "int8", "what auto gives for training is no wish for sampling"
     done = minigpt("train", "--resume", "runs/auto", "training.max_minutes=1", "training.max_steps=5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "chosen" not in done.stderr
