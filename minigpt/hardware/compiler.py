@@ -57,12 +57,11 @@ class Compiler:
         return True
 
     def _try(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
-        from torch._inductor import config as inductor  # seconds long, and only needed here
-
         # What was compiled for one set of instructions is kept apart from that for others.
         known = hashlib.sha256(f"{os.getuid() if os.name == 'posix' else ''} {sorted(instructions())}".encode())
         folder = Path(tempfile.gettempdir(), f"torchinductor_{known.hexdigest()[:16]}")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+        from torch._inductor import config as inductor  # seconds long, and only needed here
 
         # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
         inductor.cpp.vec_isa_ok = True

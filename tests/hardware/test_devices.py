@@ -48,7 +48,8 @@ def test_what_was_compiled_for_one_processor_is_not_run_on_another(monkeypatch: 
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     for known in ("avx2", "avx512f"):
         monkeypatch.setattr(compiler, "instructions", lambda known=known: frozenset({known}))
-        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "set back at the end")
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
         Compiler(TINY, 2, ENGINE).compile(GPT(TINY), pytest.fail)
         folders.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert len(folders) == 2
