@@ -19,6 +19,8 @@ COMMANDS = [
     if line.strip() and not line.startswith("#")
 ]
 MAKE = ("make train", "make test")
+QUICK = ["run.compile=false", "sampling.max_new_tokens=5"]
+"""For a recipe that chooses its sizes itself."""
 
 
 def test_the_readme_names_the_two_commands_first() -> None:
@@ -48,7 +50,8 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     arguments = [str(copies.get(word, word)) for word in words[1:]]
     arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
     if arguments[0] == "train":
-        arguments += [f"run.directory={tmp_path / 'run'}", *TINY, "training.max_steps=2"]
+        settings = QUICK if arguments[1].endswith("auto.yaml") else TINY
+        arguments += [f"run.directory={tmp_path / 'run'}", *settings, "training.max_steps=2"]
         if "--resume" in arguments:
             arguments = ["train", "--resume", str(run)]
         elif not any(word.startswith("data.source") for word in arguments):
