@@ -20,6 +20,7 @@ from minigpt import cli
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.evaluation import claims
 from minigpt.experiments import plan
+from minigpt.hardware.compiler import name_cache
 from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -29,6 +30,7 @@ claims.N_CASES, claims.N_TRACKED = 50, 25  # likewise
 # once as there are cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+name_cache()
 with contextlib.suppress(ModuleNotFoundError):  # a machine with a GPU may have only what tests/hardware needs
     import hypothesis
 

@@ -57,10 +57,7 @@ class Compiler:
         return True
 
     def _try(self, config: ModelConfig, batch_size: int, engine: Engine) -> None:
-        # What was compiled for one set of instructions is kept apart from that for others.
-        known = hashlib.sha256(f"{os.getuid() if os.name == 'posix' else ''} {sorted(instructions())}".encode())
-        folder = Path(tempfile.gettempdir(), f"torchinductor_{known.hexdigest()[:16]}")
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+        name_cache()
         from torch._inductor import config as inductor  # seconds long, and only needed here
 
         # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
@@ -79,6 +76,16 @@ class Compiler:
             y.sum().backward()
         except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
             self._error = error
+
+
+def name_cache() -> None:
+    """Keep what is compiled for these instructions apart from what was for others, before torch mixes them.
+
+    TORCHINDUCTOR_CACHE_DIR is left as it is where somebody has set it.
+    """
+    known = hashlib.sha256(f"{os.getuid() if os.name == 'posix' else ''} {sorted(instructions())}".encode())
+    folder = Path(tempfile.gettempdir(), f"torchinductor_{known.hexdigest()[:16]}")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def record(loss: nn.Module, batch: tuple[Tensor, Tensor], engine: Engine) -> None:
