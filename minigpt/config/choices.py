@@ -31,6 +31,11 @@ class OpenRecipe(Section):
         assert set(values) == set(self._auto)
         return type(self).model_validate(_put(self._tree, values))
 
+    def value(self, key: str) -> Any:
+        """What stands under `section.name`."""
+        section, name = key.split(".")
+        return getattr(getattr(self, section), name)
+
     @model_validator(mode="wrap")
     @classmethod
     def leave_open(cls, tree: Any, validate: ValidatorFunctionWrapHandler) -> Self:

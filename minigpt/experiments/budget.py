@@ -4,10 +4,13 @@ import math
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import with_sampling_precision
+from minigpt.config.recipe import describe, with_sampling_precision
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.experiments.plan import training_rate
@@ -62,16 +65,22 @@ def choose(config: Config) -> Config:
         raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
     text = survey(open_source(config.data))
     kind = None if "tokenizer.kind" in config.auto else config.tokenizer.kind
+
+    def at(rate: float) -> Config:
+        values = sizes(text, rate * 60 * minutes, kind)
+        try:
+            return config.chosen({key: values[key] for key in config.auto})
+        except ValidationError as error:
+            raise UserError(describe(error, Path("with what auto chose"))) from None
+
     rate = FIRST_GUESS
     for _ in range(2):  # how fast a machine is depends on the size of the model
-        values = sizes(text, rate * 60 * minutes, kind)
-        chosen = {key: values[key] for key in config.auto}
-        rate = training_rate(config.chosen(chosen), MEASURED_SECONDS)
-    values = sizes(text, rate * 60 * minutes, kind)
-    chosen = {key: values[key] for key in config.auto}
-    reason = f"{text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s"
-    print("chosen  ", *(f"{key}={value}" for key, value in chosen.items()), f"({reason})", file=sys.stderr)  # noqa: T201
-    return with_sampling_precision(config.chosen(chosen))
+        rate = training_rate(at(rate), MEASURED_SECONDS)
+    chosen = at(rate)
+    values = (f"{key}={chosen.value(key)}" for key in config.auto)
+    reason = f"({text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s)"
+    print("chosen  ", *values, reason, file=sys.stderr)  # noqa: T201
+    return with_sampling_precision(chosen)
 
 
 def survey(source: Source) -> Text:

@@ -93,6 +93,13 @@ def test_a_plan_shows_what_would_be_chosen(tmp_path: Path) -> None:
     assert f"model.d_model={d_model}" in done.stderr
 
 
+def test_what_does_not_go_with_a_choice_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    done = minigpt("train", AUTO, "data.source=mine.txt", "model.d_head=7", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("error:")) == (2, 1)
+    assert "d_head" in done.stderr
+
+
 def test_without_minutes_nothing_can_be_chosen(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
     settings = ["data.source=mine.txt", "training.max_minutes=null", "training.max_steps=3"]
