@@ -7,7 +7,6 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-MATMUL_IN_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 APPLE = {"FEAT_DotProd": "asimddp", "FEAT_BF16": "bf16", "FEAT_I8MM": "i8mm"}
 
 
@@ -26,6 +25,11 @@ def instructions() -> frozenset[str]:
         return frozenset()
     held = {"avx2": r"avx512|avx_|amx", "default": r"avx|amx"}.get(os.environ.get("ATEN_CPU_CAPABILITY", ""), "$^")
     return frozenset(name for name in found if not re.match(held, name))
+
+
+def has_bfloat16_matmul() -> bool:
+    """Whether an x86 processor multiplies in bfloat16, and so does oneDNN."""
+    return not instructions().isdisjoint({"avx512_bf16", "amx_bf16"})
 
 
 def _of_linux(cpuinfo: str) -> set[str]:

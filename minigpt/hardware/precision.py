@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from minigpt.hardware.device import Precision, synchronise
-from minigpt.hardware.instructions import MATMUL_IN_BFLOAT16, instructions
+from minigpt.hardware.instructions import has_bfloat16_matmul, instructions
 
 
 def choose_precision(wish: Precision | Literal["auto"], device: torch.device) -> Precision:
@@ -15,7 +15,7 @@ def choose_precision(wish: Precision | Literal["auto"], device: torch.device) ->
         return wish
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if device.type == "cpu" and not MATMUL_IN_BFLOAT16.isdisjoint(instructions()):
+    if device.type == "cpu" and has_bfloat16_matmul():
         return "bfloat16"
     if device.type == "cpu" and "bf16" not in instructions():
         return "float32"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.hardware.instructions import MATMUL_IN_BFLOAT16, instructions
+from minigpt.hardware.instructions import has_bfloat16_matmul
 from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, fold, fold_block
 from minigpt.inference.native import Int8GPT, fits
@@ -117,9 +117,7 @@ class PackedBlock(nn.Module):
 def _has_onednn_matmul(weight: Tensor) -> bool:
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    return weight.dtype == torch.float32 or (
-        weight.dtype == torch.bfloat16 and not MATMUL_IN_BFLOAT16.isdisjoint(instructions())
-    )
+    return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and has_bfloat16_matmul())
 
 
 def _normalise(x: Tensor) -> Tensor:
