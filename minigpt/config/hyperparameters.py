@@ -6,7 +6,7 @@ config holds every number that matters.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from minigpt.config.choices import OpenRecipe, open_to_choice
 from minigpt.config.section import Section
@@ -203,7 +203,16 @@ class Config(OpenRecipe):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = Field(default=SamplingConfig(), validate_default=True)
+
+    @field_validator("sampling")
+    @classmethod
+    def settle_precision(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
+        """Before training puts what came out of `auto` into `run.precision`, so that float32 there is a wish."""
+        if sampling.precision is not None or "run" not in info.data:
+            return sampling
+        exact = info.data["run"].precision == "float32"
+        return sampling.model_copy(update={"precision": "float32" if exact else "int8"})
 
     @model_validator(mode="after")
     def check_end(self) -> Self:

@@ -28,17 +28,9 @@ def make_config(tree: Tree, path: Path, changes: Iterable[str] = (), changed_in:
     for change in changes:
         apply_change(tree, change)
     try:
-        return with_sampling_precision(Config.model_validate(tree))
+        return Config.model_validate(tree)
     except ValidationError as error:
         raise UserError(describe(error, path, set(changes), changed_in)) from None
-
-
-def with_sampling_precision(config: Config) -> Config:
-    """Settled before training puts what came out of `auto` into `run.precision`, so that float32 there is a wish."""
-    if config.sampling.precision is not None:
-        return config
-    precision = "float32" if config.run.precision == "float32" else "int8"
-    return config.model_copy(update={"sampling": config.sampling.model_copy(update={"precision": precision})})
 
 
 def save_recipe(config: Config, path: Path) -> None:

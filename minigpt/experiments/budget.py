@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import describe, with_sampling_precision
+from minigpt.config.recipe import describe
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.experiments.plan import training_rate
@@ -80,7 +80,7 @@ def choose(config: Config) -> Config:
     values = (f"{key}={chosen.value(key)}" for key in config.auto)
     reason = f"({text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s)"
     print("chosen  ", *values, reason, file=sys.stderr)  # noqa: T201
-    return with_sampling_precision(chosen)
+    return chosen
 
 
 def survey(source: Source) -> Text:
