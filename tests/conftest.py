@@ -19,12 +19,13 @@ import torch
 from minigpt import cli
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.evaluation import claims
-from minigpt.experiments import plan
+from minigpt.experiments import forecast, plan
 from minigpt.hardware.compiler import name_cache
 from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 plan.MEASURED_SECONDS = 0.2  # what is measured matters here, not how exactly
+forecast.OPERATIONS = 1e10  # likewise
 claims.N_CASES, claims.N_TRACKED = 50, 25  # likewise
 # One thread, here and in the processes that some tests start: the same numbers, bit for bit, and as many tests run at
 # once as there are cores.

@@ -1,7 +1,7 @@
 """Hyperparameters that a recipe leaves open: `auto` stands for what is chosen when training begins."""
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr, ValidatorFunctionWrapHandler, model_validator
 
@@ -17,6 +17,9 @@ def open_to_choice(schema: dict[str, Any]) -> None:
 
 class OpenRecipe(Section):
     """A recipe of sections some of whose fields may be `auto`; they hold their defaults until they are chosen."""
+
+    PLACEHOLDERS: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {}
+    """What holds the place of a field until it is chosen, by what else the recipe says, where a default may not fit."""
 
     _tree: dict[str, Any] = PrivateAttr(default_factory=dict)
     _auto: tuple[str, ...] = PrivateAttr(())
@@ -41,7 +44,8 @@ class OpenRecipe(Section):
     def leave_open(cls, tree: Any, validate: ValidatorFunctionWrapHandler) -> Self:
         """Take `auto` out of the sections, and remember where it stood."""
         auto = [key for key in cls._open_keys() if _get(tree, key) == AUTO]
-        recipe: Self = validate(_put(tree, dict.fromkeys(auto)) if auto else tree)
+        held = dict.fromkeys(auto) | {key: make(tree) for key, make in cls.PLACEHOLDERS.items() if key in auto}
+        recipe: Self = validate(_put(tree, held) if auto else tree)
         if auto:
             recipe._tree, recipe._auto = tree, tuple(auto)
         return recipe

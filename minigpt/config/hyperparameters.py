@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from minigpt.config.choices import OpenRecipe, open_to_choice
 from minigpt.config.section import Section
-from minigpt.config.widths import Widths
+from minigpt.config.widths import Widths, width_unit
 
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -195,6 +195,8 @@ class SamplingConfig(Section):
 
 class Config(OpenRecipe):
     """A whole recipe; a YAML file holds what differs from these defaults."""
+
+    PLACEHOLDERS = {"model.d_model": lambda tree: 64 * width_unit(tree["model"])}  # noqa: RUF012
 
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()

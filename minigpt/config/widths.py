@@ -1,11 +1,22 @@
 """How the widths of a model follow from each other."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from minigpt.config.section import Section
+
+
+def width_unit(model: Mapping[str, Any]) -> int:
+    """Number of which `d_model` has to be a multiple, for the heads that a recipe's section `model` asks for."""
+    match model:
+        case {"n_heads": None, "d_head": int(d_head)} if d_head > 0:
+            return d_head
+        case {"n_heads": int(n_heads)} if n_heads > 0 and model.get("d_head") is None:
+            return 2 * n_heads  # rotary positions turn pairs of a head's numbers
+    return 1
 
 
 class Widths(Section):

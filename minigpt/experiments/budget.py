@@ -13,11 +13,12 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import describe
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
-from minigpt.experiments.plan import training_rate
+from minigpt.experiments.plan import expected_vocab_size
+from minigpt.experiments.throughput import training_rate
 from minigpt.tokenizers.word import WORD
 
 SURVEYED = 2**23
-"""Characters of the text that are looked at."""
+"""Characters of a text whose letters and words are looked at."""
 LADDER = (
     (0.7e12, 2, 64, 64, 16),
     (2.8e12, 4, 64, 128, 8),
@@ -43,7 +44,7 @@ SHORT = 5_000_000
 
 @dataclass(frozen=True)
 class Text:
-    """What a text is like, as far as it was looked at."""
+    """What a text is like."""
 
     n_characters: int
     n_letters: int
@@ -56,18 +57,23 @@ class Text:
     """Mean characters of a document."""
 
 
-def choose(config: Config) -> Config:
-    """The recipe with a value wherever it says `auto`; says which. UserError where there are no minutes to fill."""
+def choose(config: Config, source: Source | None = None) -> Config:
+    """The recipe with a value wherever it says `auto`, for its source, which may be open already; says which.
+
+    UserError where there are no minutes to fill.
+    """
     if not config.auto:
         return config
     minutes = config.training.max_minutes
     if minutes is None:
         raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
-    text = survey(open_source(config.data))
+    text = survey(source or open_source(config.data))
     kind = None if "tokenizer.kind" in config.auto else config.tokenizer.kind
+    unit = config.model.d_model // 64 if "model.d_model" in config.auto else 1  # by which its heads divide it
 
     def at(rate: float) -> Config:
         values = sizes(text, rate * 60 * minutes, kind)
+        values["model.d_model"] = max(1, round(values["model.d_model"] / unit)) * unit
         try:
             return config.chosen({key: values[key] for key in config.auto})
         except ValidationError as error:
@@ -75,7 +81,8 @@ def choose(config: Config) -> Config:
 
     rate = FIRST_GUESS
     for _ in range(2):  # how fast a machine is depends on the size of the model
-        rate = training_rate(at(rate), MEASURED_SECONDS)
+        guess = at(rate)
+        rate = training_rate(guess, expected_vocab_size(guess), MEASURED_SECONDS)
     chosen = at(rate)
     values = (f"{key}={chosen.value(key)}" for key in config.auto)
     reason = f"({text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s)"
@@ -84,16 +91,15 @@ def choose(config: Config) -> Config:
 
 
 def survey(source: Source) -> Text:
-    """Look at the beginning of a text."""
+    """Look at the beginning of a text, and count all of it."""
     letters, words = set[str](), Counter[str]()
     n_characters = n_documents = 0
     for piece in source.pieces():
-        letters |= set(piece.text)
-        words.update(WORD.findall(piece.text))
+        if n_characters < SURVEYED:
+            letters |= set(piece.text)
+            words.update(WORD.findall(piece.text))
         n_characters += len(piece.text)
         n_documents += piece.ends_document
-        if n_characters >= SURVEYED:
-            break
     once = sum(count == 1 for count in words.values())
     rare = once / max(1, words.total())
     return Text(n_characters, len(letters), len(words) - once, rare, n_characters / max(1, n_documents))

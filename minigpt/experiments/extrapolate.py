@@ -12,7 +12,8 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.compare import flatten
-from minigpt.experiments.plan import plan, training_flops
+from minigpt.experiments.plan import plan
+from minigpt.experiments.throughput import training_flops
 from minigpt.model.gpt import GPT
 from minigpt.runs import open_folder
 from minigpt.training.budget import tokens_per_step

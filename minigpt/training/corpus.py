@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt.config.hyperparameters import Config
-from minigpt.data.sources import open_source
+from minigpt.data.sources import Source, open_source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.distributed import Processes
@@ -19,12 +19,17 @@ class Corpus:
     validation: TokenStream
 
 
-def prepare_corpus(config: Config, processes: Processes, tokenizer_file: Path | None) -> Corpus:
-    """Tokens, by a run's own tokenizer where there is one; the first process makes them, the others find them made."""
+def prepare_corpus(
+    config: Config, processes: Processes, source: Source | None = None, tokenizer_file: Path | None = None
+) -> Corpus:
+    """Tokens of the recipe's source, which may be open already, by a run's own tokenizer where there is one.
+
+    The first process makes them, the others find them made.
+    """
     if not processes.first:
         processes.wait()
     directory = Path(config.data.directory)
-    source = open_source(config.data)
+    source = source or open_source(config.data)
     tokenizer: Tokenizer = (
         load_tokenizer(tokenizer_file)
         if tokenizer_file

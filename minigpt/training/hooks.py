@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minigpt.config.hyperparameters import Config
+from minigpt.data.sources import Source
 from minigpt.runs import RunFolder
 
 
@@ -13,7 +14,7 @@ class Hooks:
 
     on_evaluation: Callable[[RunFolder, float, float], None] | None = None
     """Told of every evaluation, in the first process: the run, the share of its budget that is used up, the loss."""
-    choose: Callable[[Config], Config] | None = None
+    choose: Callable[[Config, Source], Config] | None = None
     """Chooses what a recipe leaves open (`auto`), in the first process."""
     rate_factor: Callable[[int], float] | None = None
     """Share of the peak learning rates at a step, instead of the schedule's."""

@@ -12,6 +12,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
 from minigpt.data.files import make_folder
+from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
@@ -37,10 +38,12 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
     with join_processes() as processes:
         if processes.first:
             _check_place(folder, overwrite)
+        source = None
         if config.auto:
             assert hooks.choose is not None
-            config = processes.share(hooks.choose(config) if processes.first else None)
-        return folder, _train(config, folder, processes, False, hooks)
+            source = open_source(config.data) if processes.first else None
+            config = processes.share(source and hooks.choose(config, source))
+        return folder, _train(config, folder, processes, hooks, source)
 
 
 def resume(path: Path, changes: list[str], hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
@@ -51,17 +54,24 @@ def resume(path: Path, changes: list[str], hooks: Hooks = NO_HOOKS) -> tuple[Run
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
     with join_processes() as processes:
-        return folder, _train(config, folder, processes, True, hooks)
+        return folder, _train(config, folder, processes, hooks, resume=True)
 
 
-def _train(config: Config, folder: RunFolder, processes: Processes, resume: bool, hooks: Hooks) -> Evaluation:
+def _train(
+    config: Config,
+    folder: RunFolder,
+    processes: Processes,
+    hooks: Hooks,
+    source: Source | None = None,
+    resume: bool = False,
+) -> Evaluation:
     if config.run.tensorboard:
         check_tensorboard()
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
     rows = config.training.batch_size // processes.world_size
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
-    corpus = prepare_corpus(config, processes, folder.tokenizer if resume else None)
+    corpus = prepare_corpus(config, processes, source, folder.tokenizer if resume else None)
     began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)
     vocab_size = corpus.tokenizer.vocab_size

@@ -53,7 +53,7 @@ def _training(engine: Any, changes: list[str] | None, n_steps: int) -> dict[str,
     """Whole steps in steady state: all micro-batches, clipping and the update."""
     import torch
 
-    from minigpt.experiments.plan import training_flops
+    from minigpt.experiments.throughput import training_flops
     from minigpt.hardware.compiler import Compiler
     from minigpt.hardware.device import synchronise
 

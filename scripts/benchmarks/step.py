@@ -26,7 +26,7 @@ def step(
     """A compiled training step in steady state beside what the rate of matmuls allows; its parts."""
     import torch
 
-    from minigpt.experiments.plan import training_flops
+    from minigpt.experiments.throughput import training_flops
     from minigpt.hardware.compiler import Compiler
     from minigpt.hardware.precision import matmul_rate
 

@@ -32,6 +32,12 @@ def test_only_sizes_are_left_open() -> None:
         Config.model_validate({**TREE, "schedule": {"warmup_steps": "auto"}})
 
 
+@pytest.mark.parametrize("heads", [{"n_heads": None, "d_head": 48}, {"n_heads": 5}, {"n_heads": 3, "d_head": 20}])
+def test_an_open_width_stands_in_no_heads_way(heads: dict[str, int | None]) -> None:
+    tree = {**TREE, "model": {"d_model": "auto", **heads}}
+    assert Config.model_validate(tree).auto == ("model.d_model", "training.batch_size")
+
+
 def test_what_was_chosen_is_saved_as_numbers(tmp_path: Path) -> None:
     chosen = Config.model_validate(TREE).chosen({"model.d_model": 96, "training.batch_size": 4})
     save_recipe(chosen, tmp_path / "config.yaml")

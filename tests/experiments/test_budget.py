@@ -7,8 +7,10 @@ import yaml
 from conftest import RECIPE, minigpt
 
 from minigpt.config.hyperparameters import DataConfig
-from minigpt.data.sources import open_source
+from minigpt.data.sources import Source, open_source
+from minigpt.experiments import budget
 from minigpt.experiments.budget import LADDER, Text, sizes, survey
+from minigpt.training import corpus, run
 
 AUTO = RECIPE.with_name("auto.yaml")
 PLAY = Text(n_characters=1_000_000, n_letters=65, n_words=13_000, rare=0.03, document=1_000_000)
@@ -23,6 +25,14 @@ def test_a_text_is_looked_at(tmp_path: Path) -> None:
     assert text.n_letters == len(set("one two two. once"))
     assert text.n_words == 4  # "one", " one", " two", "."; " once" comes only once
     assert text.rare > 0
+
+
+def test_all_of_a_long_text_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "SURVEYED", 10)
+    for name, text in (("a", "abcabcabcabc"), ("b", "defg")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    text = survey(open_source(DataConfig(source=str(tmp_path))))
+    assert (text.n_characters, text.document, text.n_letters) == (16, 8, 3)
 
 
 def test_more_time_makes_no_smaller_model() -> None:
@@ -65,6 +75,21 @@ def test_a_text_that_is_read_often_gets_dropout() -> None:
     assert sizes(PLAY, 1e15)["model.dropout"] > 0
 
 
+def test_a_text_is_opened_once_for_the_choice_and_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[DataConfig] = []
+
+    def count(config: DataConfig) -> Source:
+        opened.append(config)
+        return open_source(config)
+
+    for module in (budget, corpus, run):
+        monkeypatch.setattr(module, "open_source", count)
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    settings = ["data.source=mine.txt", "training.max_minutes=0.01", "training.max_steps=1"]
+    assert minigpt("train", AUTO, *settings, "sampling.max_new_tokens=5", cwd=tmp_path).returncode == 0
+    assert len(opened) == 1
+
+
 def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
     settings = ["data.source=mine.txt", "run.compile=false", "sampling.max_new_tokens=5", "training.evaluate_every=50"]
@@ -85,12 +110,16 @@ def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) 
     assert "chosen" not in done.stderr
 
 
-def test_a_plan_shows_what_would_be_chosen(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("heads", "unit"), [([], 32), (["model.d_head=48"], 48), (["model.n_heads=5", "model.d_head=null"], 10)]
+)
+def test_a_plan_shows_what_would_be_chosen(heads: list[str], unit: int, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
-    done = minigpt("config", AUTO, "data.source=mine.txt", "training.max_minutes=0.01", cwd=tmp_path)
+    done = minigpt("config", AUTO, "data.source=mine.txt", "training.max_minutes=0.01", *heads, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     d_model = yaml.safe_load(done.stdout)["model"]["d_model"]
     assert f"model.d_model={d_model}" in done.stderr
+    assert d_model % unit == 0
 
 
 def test_what_does_not_go_with_a_choice_is_told(tmp_path: Path) -> None:

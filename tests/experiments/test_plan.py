@@ -8,7 +8,7 @@ import torch
 from conftest import RECIPE, TINY, minigpt
 
 from minigpt.config.recipe import load_recipe
-from minigpt.experiments.plan import measure
+from minigpt.experiments.throughput import Steps
 from minigpt.hardware.device import Engine
 from minigpt.model.gpt import GPT
 
@@ -29,7 +29,7 @@ def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
     def kept(changes: dict[str, int], **training: int) -> int:
         shape = recipe.model.model_copy(update={"vocab_size": 100, **changes})
         config = recipe.model_copy(update={"model": shape, "training": recipe.training.model_copy(update=training)})
-        return measure(config, GPT(shape).train(), engine, 0.2)[1]
+        return Steps(config, GPT(shape).train(), engine, 0.1).activation_bytes()
 
     four, eight = kept({}, batch_size=4), kept({}, batch_size=8)
     assert eight == pytest.approx(2 * four, rel=0.1)

@@ -1,0 +1,96 @@
+"""How well a model will have learned a text: told from how well a small one learns it in some seconds."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from minigpt.config.hyperparameters import Config
+from minigpt.data.batches import Batches, evaluation_windows
+from minigpt.data.sources import Piece, Source
+from minigpt.data.tokens import TokenStream, encoded
+from minigpt.evaluation.loss import evaluate
+from minigpt.experiments.throughput import training_flops
+from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.precision import choose_precision
+from minigpt.model.gpt import GPT
+from minigpt.optimizers import learning_rate_factor, make_optimizers
+from minigpt.tokenizers import Tokenizer, build_tokenizer
+from minigpt.training.loss import TrainingLoss
+
+SHAPE = {"n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "d_model": 64, "d_head": 32, "d_ff": 192, "context_length": 64}
+ROWS = 16
+OPERATIONS = 2e11
+"""Of the small model's whole training: four seconds on two laptop cores."""
+LEARNED, JUDGED = 2**21, 2**17
+"""Characters at a text's beginning that it learns from, and at its end that it is judged by."""
+FALL, WEAR = 0.12, 0.18
+"""How fast losses fall with the operations, and how fast that wears off (docs/experiments.md, 'A forecast')."""
+
+
+def forecast(config: Config, source: Source, operations: float) -> float:
+    """Bits per byte of the validation text to which so many operations of training by an open recipe will come."""
+    device = choose_device(config.run.device)
+    engine = Engine(device, choose_precision(config.run.precision, device))
+    more = math.log(max(1.0, operations / OPERATIONS))
+    return trial(config, source, engine) * math.exp(-FALL * more / (1 + WEAR * more))
+
+
+def trial(config: Config, source: Source, engine: Engine) -> float:
+    """Bits per byte that the small model comes to, by the recipe's tokenizer, optimizer and schedule."""
+    beginning, end = parts(source)
+    settings = config.tokenizer
+    tokenizer = build_tokenizer(settings.kind, settings.vocab_size, (piece.text for piece in (*beginning, *end)))
+    learned, judged = _tokens(beginning, tokenizer), _tokens(end, tokenizer)
+    if not end:
+        cut = round(len(learned) * (1 - config.data.validation_fraction))
+        learned, judged = learned.part(0, cut), learned.part(cut, len(learned))
+    shape = config.model.model_copy(update={**SHAPE, "vocab_size": tokenizer.vocab_size, "dropout": 0.0})
+    small = config.model_copy(update={"model": shape})
+    model = GPT(shape)
+    model.initialise(config.run.seed)
+    model.to(engine.device).train()
+    loss, optimizers = TrainingLoss(model, engine.dtype, compiled=False), make_optimizers(model, small, engine.dtype)
+    batches = Batches(learned, shape.context_length, ROWS, config.run.seed, tokenizer.end_of_text)
+    n_steps = max(1, round(OPERATIONS / (training_flops(shape, model) * ROWS * shape.context_length)))
+    for step in range(n_steps):
+        with engine.autocast():
+            nats = loss(*(engine.put(ids) for ids in batches.batch(step)))
+        nats.backward()
+        optimizers.step(learning_rate_factor(config.schedule, step, step / n_steps))
+    windows = evaluation_windows(judged, shape.context_length, ROWS, tokenizer.end_of_text)
+    with engine.autocast():
+        return evaluate(model, windows, tokenizer.token_bytes).bits_per_byte
+
+
+def parts(source: Source) -> tuple[list[Piece], list[Piece]]:
+    """Pieces at the beginning of a text, and at the end of it or of its validation part; no end where it is short."""
+    pieces = source.pieces()
+    beginning = list(first(pieces, LEARNED))
+    end = list(first(source.pieces("validation"), JUDGED)) if source.has_validation else last(pieces, JUDGED)
+    return beginning, end
+
+
+def first(pieces: Iterable[Piece], n_characters: int) -> Iterator[Piece]:
+    """As many pieces as make up so many characters, of the last one only what is missing."""
+    for piece in pieces:
+        yield Piece(piece.text[:n_characters], piece.ends_document)
+        n_characters -= len(piece.text)
+        if n_characters <= 0:
+            return
+
+
+def last(pieces: Iterable[Piece], n_characters: int) -> list[Piece]:
+    """The last pieces, as few as make up so many characters, each cut to them."""
+    kept, size = deque[Piece](), 0
+    for piece in pieces:
+        kept.append(Piece(piece.text[-n_characters:], piece.ends_document))
+        size += len(kept[-1].text)
+        while size - len(kept[0].text) >= n_characters:
+            size -= len(kept.popleft().text)
+    return list(kept)
+
+
+def _tokens(pieces: list[Piece], tokenizer: Tokenizer) -> TokenStream:
+    return TokenStream([np.concatenate([np.empty(0, np.uint32), *encoded(pieces, tokenizer)])])

@@ -1,0 +1,138 @@
+"""How fast a recipe trains on this machine, measured on real steps."""
+
+import sys
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from minigpt.config.hyperparameters import Config, ModelConfig
+from minigpt.hardware.compiler import Compiler, wants_compilation
+from minigpt.hardware.device import Engine, choose_device, synchronise
+from minigpt.hardware.memory import check_memory
+from minigpt.hardware.precision import choose_precision
+from minigpt.model.gpt import GPT
+from minigpt.optimizers import make_optimizers
+from minigpt.training.budget import tokens_per_step
+from minigpt.training.loss import TrainingLoss
+
+COMPILED = 0.75
+"""Time of a compiled step as a share of that of one that is not, where it is not worth measuring."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What was measured."""
+
+    seconds_per_step: float
+    eager_seconds_per_step: float
+    """Without compilation, and without the update: what evaluations are told from."""
+    compiled: bool
+    activation_bytes: int
+    """That the forward pass of a micro-batch keeps for the backward one."""
+
+
+def untrained(config: Config, vocab_size: int) -> tuple[Engine, GPT]:
+    """The recipe's model, where it is to be trained; UserError where there is no memory for that."""
+    shape = config.model.model_copy(update={"vocab_size": vocab_size})
+    device = choose_device(config.run.device)
+    check_memory(config, shape, device)
+    model = GPT(shape)
+    model.initialise(config.run.seed)
+    return Engine(device, choose_precision(config.run.precision, device)), model.to(device).train()
+
+
+def measure(config: Config, model: GPT, engine: Engine, seconds: float) -> Throughput:
+    """Time steps as the recipe makes them, compiled ones where it compiles, for about so many seconds."""
+    steps = Steps(config, model, engine, seconds / 5)
+    activation_bytes = steps.activation_bytes()
+    compiled = wants_compilation(config)
+    passes, update = eager = steps.time(seconds / 5 if compiled else seconds)
+    if compiled:
+        compiled = steps.compile()
+        passes, update = steps.time(seconds)
+    return Throughput(passes + update, eager[0], compiled, activation_bytes)
+
+
+def training_rate(config: Config, vocab_size: int, seconds: float) -> float:
+    """Operations per second that training by a recipe comes to here, from uncompiled steps of about so many seconds."""
+    engine, model = untrained(config, vocab_size)
+    seconds_per_step = sum(Steps(config, model, engine, seconds / 5).time(seconds))
+    compiled = COMPILED if wants_compilation(config) else 1
+    return training_flops(model.config, model) * tokens_per_step(config) / (seconds_per_step * compiled)
+
+
+def training_flops(shape: ModelConfig, model: GPT) -> int:
+    """Operations per token, forward and backward: 6 per weight of a matmul, and attention (Chowdhery 2022)."""
+    weights = sum(p.numel() for name, p in model.named_parameters() if "blocks." in name and p.ndim == 2)
+    weights += shape.d_model * (shape.vocab_size or 0)
+    return 6 * weights + 12 * shape.n_layers * shape.n_heads * shape.d_head * shape.context_length
+
+
+class Steps:
+    """Training steps on made-up tokens, on as large a part of the micro-batch as takes `seconds` at most."""
+
+    def __init__(self, config: Config, model: GPT, engine: Engine, seconds: float) -> None:
+        self.training, self.model, self.engine = config.training, model, engine
+        self.optimizers = make_optimizers(model, config, engine.dtype)
+        self.loss = TrainingLoss(model, engine.dtype, compiled=False)
+        self.n_rows = 1
+        self.step()  # warms up
+        self.n_rows = min(self.training.batch_size, max(1, int(seconds / self.step()[0])))
+
+    def step(self) -> tuple[float, float]:
+        """Seconds of the passes and of the update."""
+        shape = (self.n_rows, self.model.config.context_length)
+        tokens = torch.randint(self.model.lm_head.out_features, shape, device=self.engine.device)
+        begin = time.perf_counter()
+        with self.engine.autocast():
+            loss = self.loss(tokens, tokens)
+        loss.backward()
+        synchronise(self.engine.device)
+        middle = time.perf_counter()
+        self.optimizers.step(0.0)
+        synchronise(self.engine.device)
+        return middle - begin, time.perf_counter() - middle
+
+    def time(self, seconds: float) -> tuple[float, float]:
+        """Median seconds of all passes of a whole step and of its update, from steps that take so many seconds."""
+        times, deadline = [self.step()], time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            times.append(self.step())
+        passes, updates = map(median, zip(*times, strict=True))
+        return passes * self._parts * self.training.gradient_accumulation_steps, updates
+
+    def activation_bytes(self) -> int:
+        """Bytes that the forward pass of a micro-batch keeps for the backward one."""
+        kept: dict[int, int] = {}  # of each piece of memory that does not belong to the model
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            self.step()
+        for parameter in self.model.parameters():
+            kept.pop(parameter.untyped_storage().data_ptr(), None)
+        return int(sum(kept.values()) * self._parts)
+
+    def compile(self) -> bool:
+        """Compile the steps that follow, as training would; whether that was possible."""
+
+        def warn(text: str) -> None:
+            print(text, file=sys.stderr)  # noqa: T201
+
+        compiled = Compiler(self.model.config, self.n_rows, self.engine).compile(self.model, warn)
+        self.loss = TrainingLoss(self.model, self.engine.dtype, compiled)
+        for _ in range(2):
+            self.step()
+        return compiled
+
+    @property
+    def _parts(self) -> float:
+        """Into how many parts of `n_rows` a micro-batch is cut."""
+        return self.training.batch_size / self.n_rows

@@ -1,0 +1,99 @@
+"""What training will come to, told beforehand."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import RECIPE, minigpt
+
+from minigpt.config.hyperparameters import DataConfig
+from minigpt.config.recipe import load_recipe
+from minigpt.data.sources import Piece, Source, open_source
+from minigpt.experiments import forecast
+from minigpt.experiments.forecast import first, last, parts
+
+AUTO = RECIPE.with_name("auto.yaml")
+
+
+def pieces(*texts: str) -> Iterator[Piece]:
+    return (Piece(text, ends_document=True) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("n", "beginning", "end"),
+    [
+        (1, ["a"], ["e"]),
+        (3, ["abc"], ["cde"]),
+        (4, ["abc", "."], [".", "cde"]),
+        (5, ["abc", ".", "c"], ["abc", ".", "cde"]),
+        (100, ["abc", ".", "cde"], ["abc", ".", "cde"]),
+    ],
+)
+def test_so_many_characters_are_taken_at_both_ends(n: int, beginning: list[str], end: list[str]) -> None:
+    assert [piece.text for piece in first(pieces("abc", ".", "cde"), n)] == beginning
+    assert [piece.text for piece in last(pieces("abc", ".", "cde"), n)] == end
+
+
+def test_a_long_text_is_judged_by_its_end_and_a_validation_part_by_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "LEARNED", 10)
+    monkeypatch.setattr(forecast, "JUDGED", 4)
+    (tmp_path / "long.txt").write_text("a" * 15)
+    (tmp_path / "more.txt").write_text("b" * 30)
+    learned, judged = parts(open_source(DataConfig(source=f"{tmp_path}/*.txt")))
+    assert ["".join(piece.text for piece in part) for part in (learned, judged)] == ["a" * 10, "b" * 4]
+    (tmp_path / "long.txt").rename(tmp_path / "train.txt")
+    (tmp_path / "more.txt").write_text("cdefghi")
+    (tmp_path / "more.txt").rename(tmp_path / "validation.txt")
+    learned, judged = parts(open_source(DataConfig(source=str(tmp_path))))
+    assert ["".join(piece.text for piece in part) for part in (learned, judged)] == ["a" * 10, "cdef"]
+
+
+def test_a_short_text_is_parted_as_in_training(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("to be or not to be " * 100)
+    assert parts(open_source(DataConfig(source=str(tmp_path))))[1] == []
+
+
+def source_of(folder: Path, text: str) -> Source:
+    (folder / "a.txt").write_text(text)
+    return open_source(DataConfig(source=str(folder / "a.txt")))
+
+
+def test_what_is_easy_is_told_from_what_is_hard_and_more_training_from_less(tmp_path: Path) -> None:
+    config = load_recipe(
+        AUTO, ["tokenizer.kind=byte", "model.n_layers=1", "model.d_model=32", "run.device=cpu", "run.precision=float32"]
+    )
+    easy, hard = "to be or not to be, " * 200, "".join(chr(97 + i * i * 7919 % 1009 % 26) for i in range(4000))
+    expected = {
+        (name, operations): forecast.forecast(config, source_of(tmp_path, text), operations)
+        for name, text in (("easy", easy), ("hard", hard))
+        for operations in (1e10, 1e12)
+    }
+    assert expected["easy", 1e10] < 0.8 * expected["hard", 1e10]
+    for name in ("easy", "hard"):
+        assert 0 < expected[name, 1e12] < expected[name, 1e10]
+
+
+def test_the_plan_of_an_open_recipe_tells_the_loss(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("To be, or not to be, that is the question.\n" * 400)
+    settings = ["data.source=mine.txt", "training.max_minutes=0.01", "--json"]
+    done = minigpt("config", AUTO, *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert 0 < document["plan"]["bits_per_byte"] < 3
+    closed = [f"{section}.{name}={document['config'][section][name]}" for section, name in CHOSEN]
+    done = minigpt("config", AUTO, *settings, *closed, cwd=tmp_path)
+    assert json.loads(done.stdout)["plan"]["bits_per_byte"] is None
+
+
+CHOSEN = (
+    ("tokenizer", "kind"),
+    ("tokenizer", "vocab_size"),
+    ("model", "n_layers"),
+    ("model", "d_model"),
+    ("model", "context_length"),
+    ("model", "dropout"),
+    ("training", "batch_size"),
+)
