@@ -117,7 +117,7 @@ class OptimizerConfig(Section):
     """muon (Jordan 2024) trains the matrices of the blocks and AdamW the rest; adamw trains everything."""
     learning_rate: float = Field(0.02, gt=0, le=10)
     """Peak learning rate of the optimizer in `name`."""
-    residual_fraction: float = Field(0.1, gt=0, le=10)
+    residual_fraction: float = Field(0.1, gt=0, le=10, json_schema_extra=open_to_choice)
     """With muon: learning rate of what writes into the residual stream (o_proj, down_proj), as a share of that."""
     adamw_learning_rate: float = Field(0.003, gt=0, le=10)
     """With muon: AdamW's peak learning rate for embeddings, norms and biases."""

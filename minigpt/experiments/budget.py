@@ -111,7 +111,8 @@ def sizes(text: Text, operations: float, kind: str | None = None) -> dict[str, A
     vocab_size = vocabulary(kind, text)
     n_layers, d_model, context_length, batch_size = rung(operations)
     document = text.document / characters_per_token(kind, vocab_size)
-    if document < 2 * context_length:  # let documents fit in
+    fits = document < 2 * context_length
+    if fits:
         context_length = min(2 * context_length, max(context_length, 32 * math.ceil(1.5 * document / 32)))
     weights = n_layers * 12 * d_model**2 + vocab_size * d_model
     n_epochs = operations / (6 * weights) * characters_per_token(kind, vocab_size) / text.n_characters
@@ -123,6 +124,7 @@ def sizes(text: Text, operations: float, kind: str | None = None) -> dict[str, A
         "model.context_length": context_length,
         "model.dropout": 0.0 if n_epochs < 8 else 0.1,
         "training.batch_size": batch_size,
+        "optimizer.residual_fraction": 0.1 if fits else 1.0,  # to copy is learned first where a document is seen whole
     }
 
 

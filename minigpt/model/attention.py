@@ -100,12 +100,15 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
 
 
 def attention_scores(query: Tensor, key: Tensor) -> Tensor:
-    """How well each query (B H T K) matches each key (B H S K): QKᵀ/√K (B H T S) in float32, the future included."""
-    return (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
+    """How well each query (B H T K) matches each key (B H S K): QKᵀ/√K (B H T S), the future included."""
+    return (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
 
 
 def causal_softmax(scores: Tensor) -> Tensor:
-    """Shares that sum to 1 in each row of `scores` (B H T S), and that are 0 for the future of each query."""
+    """Shares in float32 that sum to 1 in each row of `scores` (B H T S), and that are 0 for the future of each query.
+
+    The future is added as -∞: unlike `masked_fill`, an addition has nothing to do on the way back.
+    """
     n_queries, n_keys = scores.shape[-2:]
-    future = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).triu(n_keys - n_queries + 1)
-    return scores.masked_fill(future, -math.inf).softmax(-1)
+    future = torch.full((n_queries, n_keys), -math.inf, dtype=scores.dtype, device=scores.device)
+    return (scores + future.triu(n_keys - n_queries + 1)).softmax(-1, dtype=torch.float32)

@@ -67,7 +67,9 @@ def test_the_tokenizer_suits_the_text(text: Text, kind: str) -> None:
 
 def test_whole_documents_fit_in_where_they_are_short() -> None:
     stories = Text(8_000_000, 60, 2_600, 0.0, 600)
-    assert sizes(stories, 8e12)["model.context_length"] >= 600 / 4.5
+    chosen = sizes(stories, 8e12)
+    assert chosen["model.context_length"] >= 600 / 4.5
+    assert chosen["optimizer.residual_fraction"] < sizes(PLAY, 8e12)["optimizer.residual_fraction"]
 
 
 def test_a_text_that_is_read_often_gets_dropout() -> None:
