@@ -57,10 +57,10 @@ class Text:
     """Mean characters of a document."""
 
 
-def choose(config: Config, source: Source | None = None) -> Config:
+def choose(config: Config, source: Source | None = None, n_processes: int = 1) -> Config:
     """The recipe with a value wherever it says `auto`, for its source, which may be open already; says which.
 
-    UserError where there are no minutes to fill.
+    `n_processes` like this one train together. UserError where there are no minutes to fill.
     """
     if not config.auto:
         return config
@@ -74,6 +74,7 @@ def choose(config: Config, source: Source | None = None) -> Config:
     def at(rate: float) -> Config:
         values = sizes(text, rate * 60 * minutes, kind)
         values["model.d_model"] = max(1, round(values["model.d_model"] / unit)) * unit
+        values["training.batch_size"] = math.ceil(values["training.batch_size"] / n_processes) * n_processes
         try:
             return config.chosen({key: values[key] for key in config.auto})
         except ValidationError as error:
@@ -82,7 +83,9 @@ def choose(config: Config, source: Source | None = None) -> Config:
     rate = FIRST_GUESS
     for _ in range(2):  # how fast a machine is depends on the size of the model
         guess = at(rate)
-        rate = training_rate(guess, expected_vocab_size(guess), MEASURED_SECONDS)
+        own_rows = {"batch_size": max(1, guess.training.batch_size // n_processes)}
+        own = guess.model_copy(update={"training": guess.training.model_copy(update=own_rows)})
+        rate = n_processes * training_rate(own, expected_vocab_size(own), MEASURED_SECONDS)
     chosen = at(rate)
     values = (f"{key}={chosen.value(key)}" for key in config.auto)
     reason = f"({text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s)"

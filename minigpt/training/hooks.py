@@ -14,8 +14,8 @@ class Hooks:
 
     on_evaluation: Callable[[RunFolder, float, float], None] | None = None
     """Told of every evaluation, in the first process: the run, the share of its budget that is used up, the loss."""
-    choose: Callable[[Config, Source], Config] | None = None
-    """Chooses what a recipe leaves open (`auto`), in the first process."""
+    choose: Callable[[Config, Source, int], Config] | None = None
+    """Chooses what a recipe leaves open (`auto`), for a source and a number of processes, in the first of them."""
     rate_factor: Callable[[int], float] | None = None
     """Share of the peak learning rates at a step, instead of the schedule's."""
 

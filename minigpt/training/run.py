@@ -42,7 +42,7 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
         if config.auto:
             assert hooks.choose is not None
             source = open_source(config.data) if processes.first else None
-            config = processes.share(source and hooks.choose(config, source))
+            config = processes.share(source and hooks.choose(config, source, processes.world_size))
         return folder, _train(config, folder, processes, hooks, source)
 
 

@@ -7,9 +7,10 @@ import yaml
 from conftest import RECIPE, minigpt
 
 from minigpt.config.hyperparameters import DataConfig
+from minigpt.config.recipe import load_recipe
 from minigpt.data.sources import Source, open_source
 from minigpt.experiments import budget
-from minigpt.experiments.budget import LADDER, Text, sizes, survey
+from minigpt.experiments.budget import LADDER, Text, choose, sizes, survey
 from minigpt.training import corpus, run
 
 AUTO = RECIPE.with_name("auto.yaml")
@@ -115,6 +116,12 @@ def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("heads", "unit"), [([], 32), (["model.d_head=48"], 48), (["model.n_heads=5", "model.d_head=null"], 10)]
 )
+def test_processes_share_a_batch(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    config = load_recipe(AUTO, [f"data.source={tmp_path / 'mine.txt'}", "training.max_minutes=0.01"])
+    assert choose(config, n_processes=3).training.batch_size % 3 == 0
+
+
 def test_a_plan_shows_what_would_be_chosen(heads: list[str], unit: int, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
     done = minigpt("config", AUTO, "data.source=mine.txt", "training.max_minutes=0.01", *heads, cwd=tmp_path)
