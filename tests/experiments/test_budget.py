@@ -113,15 +113,15 @@ def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) 
     assert "chosen" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("heads", "unit"), [([], 32), (["model.d_head=48"], 48), (["model.n_heads=5", "model.d_head=null"], 10)]
-)
 def test_processes_share_a_batch(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
     config = load_recipe(AUTO, [f"data.source={tmp_path / 'mine.txt'}", "training.max_minutes=0.01"])
     assert choose(config, n_processes=3).training.batch_size % 3 == 0
 
 
+@pytest.mark.parametrize(
+    ("heads", "unit"), [([], 32), (["model.d_head=48"], 48), (["model.n_heads=5", "model.d_head=null"], 10)]
+)
 def test_a_plan_shows_what_would_be_chosen(heads: list[str], unit: int, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
     done = minigpt("config", AUTO, "data.source=mine.txt", "training.max_minutes=0.01", *heads, cwd=tmp_path)
