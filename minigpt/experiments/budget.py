@@ -13,8 +13,9 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import describe
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
-from minigpt.experiments.plan import expected_vocab_size
+from minigpt.experiments.plan import VOCABULARIES, expected_vocab_size
 from minigpt.experiments.throughput import training_rate
+from minigpt.tokenizers import check_kind
 from minigpt.tokenizers.word import WORD
 
 SURVEYED = 2**23
@@ -56,6 +57,10 @@ class Text:
     document: float
     """Mean characters of a document."""
 
+    def describe(self) -> str:
+        """For people."""
+        return f"{self.n_characters:,} characters, {self.n_letters:,} different, {self.document:,.0f} in a document"
+
 
 def choose(config: Config, source: Source | None = None, n_processes: int = 1) -> Config:
     """The recipe with a value wherever it says `auto`, for its source, which may be open already; says which.
@@ -67,12 +72,14 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
     minutes = config.training.max_minutes
     if minutes is None:
         raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
+    check_kind(config.tokenizer.kind)
     text = survey(source or open_source(config.data))
     kind = None if "tokenizer.kind" in config.auto else config.tokenizer.kind
+    vocab_size = None if "tokenizer.vocab_size" in config.auto else config.tokenizer.vocab_size
     unit = config.model.d_model // 64 if "model.d_model" in config.auto else 1  # by which its heads divide it
 
     def at(rate: float) -> Config:
-        values = sizes(text, rate * 60 * minutes, kind)
+        values = sizes(text, rate * 60 * minutes, kind, vocab_size)
         values["model.d_model"] = max(1, round(values["model.d_model"] / unit)) * unit
         values["training.batch_size"] = math.ceil(values["training.batch_size"] / n_processes) * n_processes
         try:
@@ -87,9 +94,11 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         own = guess.model_copy(update={"training": guess.training.model_copy(update=own_rows)})
         rate = n_processes * training_rate(own, expected_vocab_size(own), MEASURED_SECONDS)
     chosen = at(rate)
-    values = (f"{key}={chosen.value(key)}" for key in config.auto)
-    reason = f"({text.n_characters:,} characters, {minutes:g} minutes, {rate / 1e9:,.0f} GFLOP/s)"
-    print("chosen  ", *values, reason, file=sys.stderr)  # noqa: T201
+    values = " ".join(f"{key}={chosen.value(key)}" for key in config.auto)
+    shape, size = chosen.model, expected_vocab_size(chosen)
+    times = readings(text, rate * 60 * minutes, shape.n_layers, shape.d_model, chosen.tokenizer.kind, size)
+    why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {times:.2g} times"
+    print(f"chosen   {values}\nwhy      {why}", file=sys.stderr)  # noqa: T201
     return chosen
 
 
@@ -108,27 +117,31 @@ def survey(source: Source) -> Text:
     return Text(n_characters, len(letters), len(words) - once, rare, n_characters / max(1, n_documents))
 
 
-def sizes(text: Text, operations: float, kind: str | None = None) -> dict[str, Any]:
-    """Every size for a text and the operations that there is time for; `kind` of tokenizer where it is given."""
+def sizes(text: Text, operations: float, kind: str | None = None, vocab_size: int | None = None) -> dict[str, Any]:
+    """Every size for a text and the operations that there is time for; `kind` and `vocab_size` where they are given."""
     kind = kind or tokenizer_kind(text)
-    vocab_size = vocabulary(kind, text)
+    vocab_size = vocabulary(kind, text, vocab_size)
     n_layers, d_model, context_length, batch_size = rung(operations)
     document = text.document / characters_per_token(kind, vocab_size)
     fits = document < 2 * context_length
     if fits:
         context_length = min(2 * context_length, max(context_length, 32 * math.ceil(1.5 * document / 32)))
-    weights = n_layers * 12 * d_model**2 + vocab_size * d_model
-    n_epochs = operations / (6 * weights) * characters_per_token(kind, vocab_size) / text.n_characters
     return {
         "tokenizer.kind": kind,
         "tokenizer.vocab_size": max(257, vocab_size),
         "model.n_layers": n_layers,
         "model.d_model": d_model,
         "model.context_length": context_length,
-        "model.dropout": 0.0 if n_epochs < 8 else 0.1,
+        "model.dropout": 0.0 if readings(text, operations, n_layers, d_model, kind, vocab_size) < 8 else 0.1,
         "training.batch_size": batch_size,
         "optimizer.residual_fraction": 0.1 if fits else 1.0,  # to copy is learned first where a document is seen whole
     }
+
+
+def readings(text: Text, operations: float, n_layers: int, d_model: int, kind: str, vocab_size: int) -> float:
+    """How often so many operations of a model read a text."""
+    n_tokens = operations / (6 * (n_layers * 12 * d_model**2 + vocab_size * d_model))
+    return n_tokens * characters_per_token(kind, vocab_size) / text.n_characters
 
 
 def rung(operations: float) -> tuple[int, int, int, int]:
@@ -143,13 +156,16 @@ def tokenizer_kind(text: Text) -> str:
     return "character" if text.n_letters <= 256 and text.n_characters < SHORT else "bpe"
 
 
-def vocabulary(kind: str, text: Text) -> int:
-    """Tokens of the tokenizer of a text."""
-    if kind == "word":
-        return text.n_words + 257
-    if kind == "bpe":
-        return 1024 if text.n_characters < 4 * SHORT else 4096
-    return min(257, text.n_letters + 1) if kind == "character" else 257
+def vocabulary(kind: str, text: Text, wanted: int | None = None) -> int:
+    """Tokens of a tokenizer of a text; `wanted` of one that learns as many as it is told to."""
+    match kind:
+        case "character":
+            return text.n_letters + 1
+        case "word":
+            return wanted or min(text.n_words, 2 * FEW_WORDS) + 257
+        case "bpe":
+            return wanted or (1024 if text.n_characters < 4 * SHORT else 4096)
+    return VOCABULARIES[kind]
 
 
 def characters_per_token(kind: str, vocab_size: int) -> float:

@@ -66,6 +66,12 @@ def test_the_tokenizer_suits_the_text(text: Text, kind: str) -> None:
     assert sizes(text, 1e13, "byte")["tokenizer.kind"] == "byte"
 
 
+@pytest.mark.parametrize(("kind", "size"), [("word", 8192 + 257), ("bpe", 1024), ("byte", 257), ("gpt2", 50_257)])
+def test_a_tokenizer_that_is_asked_for_gets_a_size_that_goes_with_it(kind: str, size: int) -> None:
+    assert sizes(PLAY, 1e13, kind)["tokenizer.vocab_size"] == size
+    assert sizes(PLAY, 1e13, kind, 5000)["tokenizer.vocab_size"] == (5000 if kind in ("word", "bpe") else size)
+
+
 def test_whole_documents_fit_in_where_they_are_short() -> None:
     stories = Text(8_000_000, 60, 2_600, 0.0, 600)
     chosen = sizes(stories, 8e12)
@@ -128,6 +134,7 @@ def test_a_plan_shows_what_would_be_chosen(heads: list[str], unit: int, tmp_path
     assert done.returncode == 0, done.stderr
     d_model = yaml.safe_load(done.stdout)["model"]["d_model"]
     assert f"model.d_model={d_model}" in done.stderr
+    assert f"{400 * len(SENTENCE):,} characters" in done.stderr
     assert d_model % unit == 0
 
 
@@ -136,6 +143,13 @@ def test_what_does_not_go_with_a_choice_is_told(tmp_path: Path) -> None:
     done = minigpt("train", AUTO, "data.source=mine.txt", "model.d_head=7", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("error:")) == (2, 1)
     assert "d_head" in done.stderr
+
+
+def test_an_unknown_tokenizer_is_told_before_anything_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    done = minigpt("config", AUTO, "data.source=mine.txt", "tokenizer.kind=wrod", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("error:")) == (2, 1)
+    assert "word" in done.stderr
 
 
 def test_without_minutes_nothing_can_be_chosen(tmp_path: Path) -> None:
