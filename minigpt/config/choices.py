@@ -34,6 +34,15 @@ class OpenRecipe(Section):
         assert set(values) == set(self._auto)
         return type(self).model_validate(_put(self._tree, values))
 
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What an open recipe says, `auto` included."""
+        return self._tree
+
+    def dump(self) -> dict[str, Any]:
+        """Every value, and `auto` where it is yet to be chosen."""
+        return _put(self.model_dump(), dict.fromkeys(self._auto, AUTO))
+
     def value(self, key: str) -> Any:
         """What stands under `section.name`."""
         section, name = key.split(".")

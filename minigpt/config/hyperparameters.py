@@ -77,7 +77,7 @@ class ModelConfig(Widths):
     context_length: int = Field(256, ge=2, le=1_048_576, json_schema_extra=open_to_choice)
     """Tokens that the model sees at once."""
     n_layers: int = Field(4, ge=1, le=1024, json_schema_extra=open_to_choice)
-    n_heads: int = Field(4, ge=1, le=1024)
+    n_heads: int = Field(4, ge=1, le=1024, json_schema_extra={"type": ["integer", "null"]})
     """Query heads; null: as many of width `d_head` as make up d_model."""
     n_kv_heads: Derived = Field(default=None, le=1024)  # type: ignore[assignment]
     """Key and value heads (grouped-query attention); null: as many as query heads."""
@@ -128,6 +128,8 @@ class OptimizerConfig(Section):
     """Decoupled decay of the matrices (not of embeddings, norms and biases), times the learning rate."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Of Muon (Nesterov)."""
+    muon_beta2: float = Field(0.95, ge=0, lt=1)
+    """With muon: memory of how large the rows or columns of a matrix's updates have been (Li 2025, 'NorMuon')."""
     newton_schulz_steps: int = Field(5, ge=1, le=20)
     """Iterations with which Muon orthogonalises an update."""
     muon_interval: int = Field(3, ge=1, le=100)

@@ -34,13 +34,19 @@ def make_config(tree: Tree, path: Path, changes: Iterable[str] = (), changed_in:
 
 
 def save_recipe(config: Config, path: Path) -> None:
-    """Write every value of `config` as YAML."""
+    """Write `config` as YAML."""
     path.write_text(to_yaml(config), encoding="utf-8")
 
 
 def to_yaml(config: Config) -> str:
-    """Every value of `config`, in the order of hyperparameters.py."""
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    """Every value of `config`, in the order of hyperparameters.py, and `auto` where it is yet to be chosen."""
+    return yaml.safe_dump(config.dump(), sort_keys=False, allow_unicode=True)
+
+
+def check_chosen(config: Config, path: Path) -> None:
+    """UserError where the recipe of `path` leaves something open that nobody is going to choose."""
+    if config.auto:
+        raise UserError(f"{path}: {config.auto[0]} = auto: is chosen when a run begins; give a value here")
 
 
 def json_schema() -> str:

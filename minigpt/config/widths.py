@@ -12,6 +12,8 @@ from minigpt.config.section import Section
 def width_unit(model: Mapping[str, Any]) -> int:
     """Number of which `d_model` has to be a multiple, for the heads that a recipe's section `model` asks for."""
     match model:
+        case {"n_heads": None, "d_head": int(d_head), "n_kv_heads": int(n_kv_heads)} if d_head * n_kv_heads > 0:
+            return d_head * n_kv_heads
         case {"n_heads": None, "d_head": int(d_head)} if d_head > 0:
             return d_head
         case {"n_heads": int(n_heads)} if n_heads > 0 and model.get("d_head") is None:
@@ -32,7 +34,7 @@ class Widths(Section):
     @classmethod
     def count_heads(cls, values: Any) -> Any:
         """Where `n_heads` is null, as many as make up d_model."""
-        match isinstance(values, dict) and {"d_model": 256, **values}:
+        match isinstance(values, dict) and {"d_model": cls.model_fields["d_model"].default, **values}:
             case {"n_heads": None, "d_model": int(d_model), "d_head": int(d_head)} if d_head > 0 == d_model % d_head:
                 return {**values, "n_heads": d_model // d_head}
             case {"n_heads": None, "d_model": d_model}:

@@ -92,7 +92,7 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
     if source.has_validation:
         validation = _open_split(folder, "validation")
     else:
-        cut = _validation_start(train, validation_fraction, tokenizer.end_of_text)
+        cut = validation_start(train, validation_fraction, tokenizer.end_of_text)
         train, validation = train.part(0, cut), train.part(cut, len(train))
     if len(validation) < 2:
         raise UserError(
@@ -102,7 +102,7 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
     return Tokens(train, validation, reused)
 
 
-def _validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> int:
+def validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> int:
     """Where the validation part begins: with the end-of-text before a document, if one is within a tenth of it."""
     cut = len(tokens) - max(1, round(len(tokens) * fraction))
     reach = min((len(tokens) - cut) // 10, 2**20)

@@ -3,18 +3,23 @@
 import math
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import describe
+from minigpt.config.widths import width_unit
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.experiments.plan import VOCABULARIES, expected_vocab_size
 from minigpt.experiments.throughput import training_rate
+from minigpt.hardware.device import choose_device
+from minigpt.hardware.memory import check_memory
 from minigpt.tokenizers import check_kind
 from minigpt.tokenizers.word import WORD
 
@@ -31,6 +36,8 @@ LADDER = (
     (1e18, 12, 768, 1024, 256),
 )
 """Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
+RUNG = ("model.n_layers", "model.d_model", "model.context_length", "training.batch_size")
+SIZES = ("tokenizer.kind", "tokenizer.vocab_size", "model.dropout", "optimizer.residual_fraction", *RUNG)
 MEASURED_SECONDS = 0.2
 """For which steps of a model are tried."""
 FIRST_GUESS = 5e10
@@ -74,29 +81,36 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
     check_kind(config.tokenizer.kind)
     text = survey(source or open_source(config.data))
-    kind = None if "tokenizer.kind" in config.auto else config.tokenizer.kind
-    vocab_size = None if "tokenizer.vocab_size" in config.auto else config.tokenizer.vocab_size
-    unit = config.model.d_model // 64 if "model.d_model" in config.auto else 1  # by which its heads divide it
+    given = {key: config.value(key) for key in SIZES if key not in config.auto}
+    unit = width_unit(config.asked.get("model", {}))
+    device = choose_device(config.run.device)
 
-    def at(rate: float) -> Config:
-        values = sizes(text, rate * 60 * minutes, kind, vocab_size)
+    def at(operations: float, smaller: int = 1) -> Config:
+        values = sizes(text, operations, given)
         values["model.d_model"] = max(1, round(values["model.d_model"] / unit)) * unit
-        values["training.batch_size"] = math.ceil(values["training.batch_size"] / n_processes) * n_processes
+        values["training.batch_size"] = n_processes * math.ceil(values["training.batch_size"] / smaller / n_processes)
         try:
-            return config.chosen({key: values[key] for key in config.auto})
+            chosen = config.chosen({key: values[key] for key in config.auto})
         except ValidationError as error:
             raise UserError(describe(error, Path("with what auto chose"))) from None
+        shape = chosen.model.model_copy(update={"vocab_size": expected_vocab_size(chosen)})
+        try:
+            check_memory(chosen, shape, device, n_processes)
+        except UserError:
+            if "training.batch_size" in given or values["training.batch_size"] == n_processes:
+                raise
+            return at(operations, 2 * smaller)
+        return chosen
 
     rate = FIRST_GUESS
     for _ in range(2):  # how fast a machine is depends on the size of the model
-        guess = at(rate)
+        guess = at(rate * 60 * minutes)
         own_rows = {"batch_size": max(1, guess.training.batch_size // n_processes)}
         own = guess.model_copy(update={"training": guess.training.model_copy(update=own_rows)})
         rate = n_processes * training_rate(own, expected_vocab_size(own), MEASURED_SECONDS)
-    chosen = at(rate)
+    chosen = at(rate * 60 * minutes)
     values = " ".join(f"{key}={chosen.value(key)}" for key in config.auto)
-    shape, size = chosen.model, expected_vocab_size(chosen)
-    times = readings(text, rate * 60 * minutes, shape.n_layers, shape.d_model, chosen.tokenizer.kind, size)
+    times = readings(text, rate * 60 * minutes, {key: chosen.value(key) for key in SIZES})
     why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {times:.2g} times"
     print(f"chosen   {values}\nwhy      {why}", file=sys.stderr)  # noqa: T201
     return chosen
@@ -117,30 +131,28 @@ def survey(source: Source) -> Text:
     return Text(n_characters, len(letters), len(words) - once, rare, n_characters / max(1, n_documents))
 
 
-def sizes(text: Text, operations: float, kind: str | None = None, vocab_size: int | None = None) -> dict[str, Any]:
-    """Every size for a text and the operations that there is time for; `kind` and `vocab_size` where they are given."""
-    kind = kind or tokenizer_kind(text)
-    vocab_size = vocabulary(kind, text, vocab_size)
-    n_layers, d_model, context_length, batch_size = rung(operations)
-    document = text.document / characters_per_token(kind, vocab_size)
-    fits = document < 2 * context_length
-    if fits:
-        context_length = min(2 * context_length, max(context_length, 32 * math.ceil(1.5 * document / 32)))
+def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Every size for a text and the operations that there is time for, beside those that are given."""
+    values = {"tokenizer.kind": tokenizer_kind(text), **given}
+    values["tokenizer.vocab_size"] = vocabulary(values["tokenizer.kind"], text, given.get("tokenizer.vocab_size"))
+    values = {**dict(zip(RUNG, rung(operations), strict=True)), **values}
+    document = text.document / characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
+    length = values["model.context_length"]
+    if document < 2 * length and "model.context_length" not in given:  # let documents fit in
+        values["model.context_length"] = min(2 * length, max(length, 32 * math.ceil(1.5 * document / 32)))
+    seen_whole = document < values["model.context_length"]
     return {
-        "tokenizer.kind": kind,
-        "tokenizer.vocab_size": max(257, vocab_size),
-        "model.n_layers": n_layers,
-        "model.d_model": d_model,
-        "model.context_length": context_length,
-        "model.dropout": 0.0 if readings(text, operations, n_layers, d_model, kind, vocab_size) < 8 else 0.1,
-        "training.batch_size": batch_size,
-        "optimizer.residual_fraction": 0.1 if fits else 1.0,  # to copy is learned first where a document is seen whole
+        "model.dropout": 0.0 if readings(text, operations, values) < 8 else 0.1,
+        "optimizer.residual_fraction": 0.1 if seen_whole else 1.0,  # so that to copy is learned sooner
+        **values,
     }
 
 
-def readings(text: Text, operations: float, n_layers: int, d_model: int, kind: str, vocab_size: int) -> float:
-    """How often so many operations of a model read a text."""
-    n_tokens = operations / (6 * (n_layers * 12 * d_model**2 + vocab_size * d_model))
+def readings(text: Text, operations: float, values: Mapping[str, Any]) -> float:
+    """How often so many operations of a model of some sizes read a text."""
+    kind, vocab_size = values["tokenizer.kind"], values["tokenizer.vocab_size"]
+    blocks = values["model.n_layers"] * 12 * values["model.d_model"] ** 2
+    n_tokens = operations / (6 * (blocks + vocab_size * values["model.d_model"]))
     return n_tokens * characters_per_token(kind, vocab_size) / text.n_characters
 
 
@@ -160,12 +172,12 @@ def vocabulary(kind: str, text: Text, wanted: int | None = None) -> int:
     """Tokens of a tokenizer of a text; `wanted` of one that learns as many as it is told to."""
     match kind:
         case "character":
-            return text.n_letters + 1
+            return max(257, text.n_letters + 1)
         case "word":
             return wanted or min(text.n_words, 2 * FEW_WORDS) + 257
         case "bpe":
             return wanted or (1024 if text.n_characters < 4 * SHORT else 4096)
-    return VOCABULARIES[kind]
+    return VOCABULARIES.get(kind, 50_257)
 
 
 def characters_per_token(kind: str, vocab_size: int) -> float:

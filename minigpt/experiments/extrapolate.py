@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import load_recipe
+from minigpt.config.recipe import check_chosen, load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.compare import flatten
 from minigpt.experiments.plan import plan
@@ -53,6 +53,7 @@ def extrapolate(paths: Sequence[Path], recipe: Path) -> Prediction:
     if len({round(compute, -3) for compute, _ in points}) < 3:
         raise UserError("command line: --extrapolate needs three runs or more that ended with different compute")
     config, known = load_recipe(recipe), load_recipe(open_folder(paths[0]).config)
+    check_chosen(config, recipe)
     here, there = flatten(config), flatten(known)
     for key in ("data.source", "tokenizer.kind", "tokenizer.vocab_size"):
         if here[key] != there[key]:

@@ -9,7 +9,7 @@ import numpy as np
 from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
 from minigpt.data.sources import Piece, Source
-from minigpt.data.tokens import TokenStream, encoded
+from minigpt.data.tokens import TokenStream, encoded, validation_start
 from minigpt.evaluation.loss import evaluate
 from minigpt.experiments.throughput import training_flops
 from minigpt.hardware.device import Engine, choose_device
@@ -32,7 +32,8 @@ FALL, WEAR = 0.12, 0.18
 def forecast(config: Config, source: Source, operations: float) -> float:
     """Bits per byte of the validation text to which so many operations of training by an open recipe will come."""
     device = choose_device(config.run.device)
-    engine = Engine(device, choose_precision(config.run.precision, device))
+    precision = choose_precision(config.run.precision, device)
+    engine = Engine(device, "float32" if precision == "float16" else precision)  # whose loss would have to be scaled
     more = math.log(max(1.0, operations / OPERATIONS))
     return trial(config, source, engine) * math.exp(-FALL * more / (1 + WEAR * more))
 
@@ -44,7 +45,7 @@ def trial(config: Config, source: Source, engine: Engine) -> float:
     tokenizer = build_tokenizer(settings.kind, settings.vocab_size, (piece.text for piece in (*beginning, *end)))
     learned, judged = _tokens(beginning, tokenizer), _tokens(end, tokenizer)
     if not end:
-        cut = round(len(learned) * (1 - config.data.validation_fraction))
+        cut = validation_start(learned, config.data.validation_fraction, tokenizer.end_of_text)
         learned, judged = learned.part(0, cut), learned.part(cut, len(learned))
     shape = config.model.model_copy(update={**SHAPE, "vocab_size": tokenizer.vocab_size, "dropout": 0.0})
     small = config.model_copy(update={"model": shape})

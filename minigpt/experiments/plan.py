@@ -80,7 +80,7 @@ def plan(config: Config) -> Plan:
     training = config.training
     step_tokens = tokens_per_step(config)
     measured = measure(config, model, engine, MEASURED_SECONDS)
-    memory = memory_by_use(config, model.config, sum(parameters.values()), engine.device)
+    memory = memory_by_use(config, model.config, sum(parameters.values()), training.batch_size, engine.device)
     evaluation = measured.eager_seconds_per_step / step_tokens * FORWARD * training.evaluation_tokens
     seconds_per_step = measured.seconds_per_step + evaluation / training.evaluate_every
     limits = [training.max_steps or float("inf"), 60 * (training.max_minutes or float("inf")) / seconds_per_step]

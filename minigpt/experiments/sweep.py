@@ -185,14 +185,10 @@ class Sweep:
         from minigpt.training import run
         from minigpt.training.hooks import Hooks
 
-        config = self.config(self.search.suggest(trial))
         several = len(self.search.study.seeds) > 1
         folder = self.folder / f"trial-{trial.number:04}{f'-seed-{seed}' if several else ''}"
-        config = config.model_copy(
-            update={
-                "run": config.run.model_copy(update={"seed": int(seed), "name": folder.name, "directory": str(folder)})
-            }
-        )
+        own: dict[str, Value] = {"run.seed": int(seed), "run.name": folder.name, "run.directory": str(folder)}
+        config = self.config({**self.search.suggest(trial), **own})
         trial.set_user_attr(RUNS, {**trial.user_attrs.get(RUNS, {}), seed: str(folder)})
         told: set[int] = set()
 
@@ -231,10 +227,8 @@ class Sweep:
         if not ended:
             return None
         best = min(ended, key=lambda trial: trial.value or 0.0)
-        config = self.config(best.params)  # its run may be on another machine
         path = self.folder / "best.yaml"
-        named = config.run.model_copy(update={"name": f"{self.search.study.name}-best"})
-        save_recipe(config.model_copy(update={"run": named}), path)
+        save_recipe(self.config({**best.params, "run.name": f"{self.search.study.name}-best"}), path)
         return path
 
 

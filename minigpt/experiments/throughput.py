@@ -73,7 +73,10 @@ def training_flops(shape: ModelConfig, model: GPT) -> int:
 
 
 class Steps:
-    """Training steps on made-up tokens, on as large a part of the micro-batch as takes `seconds` at most."""
+    """Training steps on made-up tokens, on as large a part of the micro-batch as takes `seconds` at most.
+
+    On all of it on a GPU, whose time does not grow with the rows.
+    """
 
     def __init__(self, config: Config, model: GPT, engine: Engine, seconds: float) -> None:
         self.training, self.model, self.engine = config.training, model, engine
@@ -81,7 +84,8 @@ class Steps:
         self.loss = TrainingLoss(model, engine.dtype, compiled=False)
         self.n_rows = 1
         self.step()  # warms up
-        self.n_rows = min(self.training.batch_size, max(1, int(seconds / self.step()[0])))
+        fitting = max(1, int(seconds / self.step()[0])) if engine.device.type == "cpu" else self.training.batch_size
+        self.n_rows = min(self.training.batch_size, fitting)
 
     def step(self) -> tuple[float, float]:
         """Seconds of the passes and of the update."""

@@ -21,6 +21,8 @@ from minigpt.model.position import RotaryPositions
 
 WORTH_COMPILING = 90.0
 """Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
+WORTH_STEPS = 1000
+"""Steps from which on it is, whatever they take."""
 WORTH_RECORDING = 2e13
 """Operations of a pass up to which a GPU waits for the calls."""
 
@@ -30,7 +32,8 @@ def wants_compilation(config: Config) -> bool:
     if config.run.compile != "auto":
         return config.run.compile
     minutes, steps = config.training.max_minutes, config.training.max_steps
-    return 60 * minutes >= WORTH_COMPILING if minutes else (steps or 0) >= 1000
+    enough_time = minutes is None or 60 * minutes >= WORTH_COMPILING
+    return enough_time and (steps is None or steps >= WORTH_STEPS)
 
 
 class Compiler:

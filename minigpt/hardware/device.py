@@ -10,6 +10,7 @@ from torch import Tensor
 
 from minigpt.config.hyperparameters import DEVICES
 from minigpt.errors import UserError
+from minigpt.hardware.memory import keep_freed_memory
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -25,9 +26,11 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         if not torch.cuda.is_available():
             raise UserError(f"run.device = {name}: PyTorch sees no CUDA GPU here; use auto or cpu")
         device = device if device.index is not None else torch.device("cuda", local_rank)
-        if device.index is not None and device.index >= torch.cuda.device_count():
+        if device.index >= torch.cuda.device_count():
             raise UserError(f"run.device = {device}: this machine has {torch.cuda.device_count()} GPUs, counted from 0")
         torch.cuda.set_device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("run.device = mps: PyTorch sees no Apple GPU here; use auto or cpu")
     return device

@@ -1,6 +1,8 @@
-"""How much memory training needs, and whether this machine has it: known before anything large is made."""
+"""How much memory training needs, and whether this machine has it; and that it is not fetched anew in every step."""
 
+import ctypes
 import os
+import platform
 
 import torch
 
@@ -12,6 +14,8 @@ ROUGH = 2
 """The estimate may be so many times too high."""
 LOGITS_IN_CACHE = 2**21
 """So many stay in a processor's cache."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Settings of glibc (its malloc.h): memory that is mapped piece by piece, and memory that is given back."""
 BYTES_PER_LOGIT = 10
 """The logit, its probability and its gradient, where they are made one after the other."""
 
@@ -31,12 +35,15 @@ def logits_at_once(device: torch.device) -> int:
     return LOGITS_IN_CACHE if memory is None else memory // (8 * BYTES_PER_LOGIT)
 
 
-def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, device: torch.device) -> dict[str, int]:
-    """Bytes for weights, gradients, optimizer and what a micro-batch's forward pass keeps for the backward one."""
-    micro_tokens = config.training.batch_size * shape.context_length
+def memory_by_use(
+    config: Config, shape: ModelConfig, n_parameters: int, n_rows: int, device: torch.device
+) -> dict[str, int]:
+    """Bytes for weights, gradients, optimizer and what a forward pass of so many rows keeps for the backward one."""
+    micro_tokens = n_rows * shape.context_length
     heads = shape.n_heads * shape.d_head
     kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
-    scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if config.run.compile is not False else 0
+    written_out = device.type == "cpu" and config.run.compile is not False  # attention
+    scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if written_out else 0
     vocab_size = shape.vocab_size or 1
     n_logits = vocab_size * min(micro_tokens, tokens_at_once(vocab_size, shape.d_model, device))
     return {
@@ -48,17 +55,33 @@ def memory_by_use(config: Config, shape: ModelConfig, n_parameters: int, device:
     }
 
 
-def check_memory(config: Config, shape: ModelConfig, device: torch.device) -> None:
-    """UserError where training a model of this `shape` needs more memory than the device has."""
+def check_memory(config: Config, shape: ModelConfig, device: torch.device, n_processes: int = 1) -> None:
+    """UserError where training a model of this `shape` needs more memory than the device has.
+
+    `n_processes` share the memory of a computer, while each of them has a GPU of its own.
+    """
     with torch.device("meta"):  # parameters without numbers
         n_parameters = GPT(shape).n_parameters()
-    needed, there = sum(memory_by_use(config, shape, n_parameters, device).values()), memory_of(device)
+    n_rows = config.training.batch_size // (n_processes if device.type == "cuda" else 1)
+    needed, there = sum(memory_by_use(config, shape, n_parameters, n_rows, device).values()), memory_of(device)
     if there is not None and needed > ROUGH * there:
         raise UserError(
             f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "
-            f"{config.training.batch_size} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
+            f"{n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
             "model.d_model, model.n_layers, model.context_length or training.batch_size"
         )
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for what is made next, instead of handing it back to the system.
+
+    A step frees all that the one before it had made. To fetch it again page by page takes a tenth of the time of a
+    model of medium size (docs/experiments.md). Only glibc gives large memory back so eagerly.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def memory_of(device: torch.device) -> int | None:

@@ -17,7 +17,7 @@ def choose_precision(wish: Precision | Literal["auto"], device: torch.device) ->
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     if device.type == "cpu" and has_bfloat16_matmul():
         return "bfloat16"
-    if device.type == "cpu" and "bf16" not in instructions():
+    if device.type == "cpu" and instructions() and "bf16" not in instructions():
         return "float32"
     return "bfloat16" if matmul_rate(device, torch.bfloat16) > 1.2 * matmul_rate(device, torch.float32) else "float32"
 

@@ -4,9 +4,11 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from ctypes import c_int64, c_void_p
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 from minigpt.hardware.instructions import instructions
 
 SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
-COMPILERS = ("g++", "clang++", "c++")
+COMPILERS = ("clang++", "c++") if sys.platform == "darwin" else ("g++", "clang++", "c++")
 OPTIONS = (
     "-std=c++17", "-O3", "-shared", "-fPIC", "-pthread", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math",
     "-ffp-contract=off",  # the same bits whether or not there is an instruction that multiplies and adds
@@ -24,8 +26,8 @@ INSTRUCTION_SETS = {
     "avx_vnni": ("-mavx2", "-mavxvnni", "-mfma"),
     "avx2": ("-mavx2", "-mfma"),
     "asimddp": ("-march=armv8.2-a+dotprod",),
-    "asimd": (),
-    "plain": (),
+    "asimd": ("-march=armv8-a",),
+    "plain": ("-DPLAIN",),
 }
 """What the compiler is told for each, the fastest first; `cpp/instructions.h` takes the file that fits."""
 
@@ -53,14 +55,14 @@ def find_compiler() -> tuple[str, ...] | None:
 def load_for(instruction_set: str, compiler: tuple[str, ...]) -> ctypes.CDLL | None:
     """The compiled code for one instruction set, or None where the compiler cannot make it or it cannot be kept."""
     command = [*compiler, *OPTIONS, *INSTRUCTION_SETS[instruction_set]]
-    if "clang" in compiler[0]:  # whose OpenMP is not torch's
+    if any("clang" in word for word in compiler):  # whose OpenMP is not torch's
         return _load(command)
     return _load([*command, "-fopenmp"]) or _load(command)
 
 
 def _load(command: list[str]) -> ctypes.CDLL | None:
     code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.rglob("*.[ch]*")))
-    name = hashlib.sha256(code + str(command).encode()).hexdigest()[:16] + ".so"
+    name = hashlib.sha256(code + str([platform.machine(), *command]).encode()).hexdigest()[:16] + ".so"
     try:
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "minigpt", name)
         if not kept.exists():

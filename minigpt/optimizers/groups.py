@@ -66,7 +66,8 @@ def make_optimizers(model: nn.Module, recipe: Config, dtype: torch.dtype) -> Opt
     ]
     optimizers: list[torch.optim.Optimizer] = []
     if config.name == "muon":
-        settings = (config.momentum, config.weight_decay, config.newton_schulz_steps, config.muon_interval)
+        iterations, interval = config.newton_schulz_steps, config.muon_interval
+        settings = (config.momentum, config.muon_beta2, config.weight_decay, iterations, interval)
         optimizers.append(Muon(matrices, *settings, dtype))
     else:
         params = parts["inner"] + parts["residual"]

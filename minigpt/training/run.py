@@ -9,7 +9,7 @@ import torch
 import torch._dynamo  # torch.optim imports it at its first use, which takes a second: not on the training's clock
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import load_recipe, save_recipe
+from minigpt.config.recipe import check_chosen, load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
 from minigpt.data.files import make_folder
 from minigpt.data.sources import Source, open_source
@@ -50,6 +50,7 @@ def resume(path: Path, changes: list[str], hooks: Hooks = NO_HOOKS) -> tuple[Run
     """Go on with a run from its last checkpoint; `changes` may not touch what the model is made of and learns from."""
     folder = open_folder(path)
     before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
+    check_chosen(config, Path("command line"))
     for section in FIXED:
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
@@ -69,6 +70,8 @@ def _train(
         check_tensorboard()
     device = choose_device(config.run.device, processes.local_rank)
     engine = Engine(device, choose_precision(config.run.precision, device))
+    at_least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 2})
+    check_memory(config, at_least, device, processes.world_size)
     rows = config.training.batch_size // processes.world_size
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
     corpus = prepare_corpus(config, processes, source, folder.tokenizer if resume else None)
@@ -78,7 +81,7 @@ def _train(
     if config.model.vocab_size not in (None, vocab_size):
         raise UserError(f"model.vocab_size = {config.model.vocab_size}: the tokenizer has {vocab_size}; leave it out")
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
-    check_memory(config, shape, device)
+    check_memory(config, shape, device, processes.world_size)
     model = GPT(shape)
     model.initialise(config.run.seed)
     model.to(device).train()

@@ -54,13 +54,10 @@ def _training(engine: Any, changes: list[str] | None, n_steps: int) -> dict[str,
     import torch
 
     from minigpt.experiments.throughput import training_flops
-    from minigpt.hardware.compiler import Compiler
     from minigpt.hardware.device import synchronise
 
     config, shape = read_recipe(CONFIGS / "gpt2_small.yaml", changes)
-    compiler = Compiler(shape, config.training.batch_size, engine) if config.run.compile is not False else None
-    model, optimizers, loss, tokens = make_trainer(config, shape, engine)
-    compiled = compiler is not None and compiler.compile(model, print)
+    model, optimizers, loss, tokens, compiled = make_trainer(config, shape, engine)
     seconds = []
     for _ in range(n_steps + 3):
         begin = time.perf_counter()

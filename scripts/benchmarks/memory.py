@@ -37,7 +37,8 @@ def memory(
     for side, at_once in (("minigpt", False), ("all logits at once", True)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             peaks[side] = pool.submit(_peak_of_training, recipe, changes, at_once).result()
-    expected = memory_by_use(config, shape, GPT(shape).n_parameters(), cpu_engine().device)
+    n_rows = config.training.batch_size
+    expected = memory_by_use(config, shape, GPT(shape).n_parameters(), n_rows, cpu_engine().device)
     document = {"vocab_size": vocab_size, "peak_megabytes": peaks, "expected_bytes": expected}
     rows = [[side, f"{peak:,.0f}"] for side, peak in peaks.items()]
     last = "expected: " + ", ".join(f"{name} {size / MEGABYTE:,.0f} MB" for name, size in expected.items())
@@ -50,7 +51,7 @@ def _peak_of_training(recipe: Path, changes: list[str], at_once: bool) -> float:
     engine = cpu_engine()
     config, shape = read_recipe(recipe, changes)
     before = peak_megabytes()
-    model, optimizers, loss, tokens = make_trainer(config, shape, engine)
+    model, optimizers, loss, tokens, _ = make_trainer(config, shape, engine)
     for _ in range(2):
         with engine.autocast():
             if at_once:

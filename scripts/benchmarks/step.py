@@ -27,15 +27,14 @@ def step(
     import torch
 
     from minigpt.experiments.throughput import training_flops
-    from minigpt.hardware.compiler import Compiler
     from minigpt.hardware.precision import matmul_rate
 
     engine = cpu_engine()
     config, shape = read_recipe(recipe, changes)
-    compiler = Compiler(shape, config.training.batch_size, engine) if config.run.compile is not False else None
-    model, optimizers, loss, tokens = make_trainer(config, shape, engine)
-    document: dict[str, Any] = {"compiled": compiler is not None and compiler.compile(model, print)}
-    seconds: dict[str, list[float]] = {"forward": [], "backward": [], "clipping": [], "muon": [], "adamw": []}
+    model, optimizers, loss, tokens, compiled = make_trainer(config, shape, engine)
+    document: dict[str, Any] = {"compiled": compiled}
+    muon = ["muon"] if config.optimizer.name == "muon" else []
+    seconds: dict[str, list[float]] = {key: [] for key in ("forward", "backward", "clipping", *muon, "adamw")}
     rates = []
     for turn in range(repeats + 3):
         rate = matmul_rate(engine.device, engine.dtype)

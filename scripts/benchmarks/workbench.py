@@ -1,9 +1,9 @@
 """What the benchmarks share: options, a recipe's model, a process's memory, the report."""
 
 import json
-import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,23 +40,27 @@ def cpu_engine() -> Any:
 
 def peak_megabytes() -> float:
     """Of this process, so far."""
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
 
 
 def read_recipe(path: Path, changes: list[str] | None) -> tuple[Any, Any]:
     """The config, and the model's with a size of vocabulary."""
-    from minigpt.config.recipe import load_recipe
+    from minigpt.config.recipe import check_chosen, load_recipe
     from minigpt.experiments.plan import expected_vocab_size
 
     config = load_recipe(path, changes or [])
+    check_chosen(config, path)
     return config, config.model.model_copy(update={"vocab_size": expected_vocab_size(config)})
 
 
-def make_trainer(config: Any, shape: Any, engine: Any) -> tuple[Any, Any, Any, Any]:
-    """A model, its optimizers, its loss, and a batch of tokens."""
+def make_trainer(config: Any, shape: Any, engine: Any) -> tuple[Any, Any, Any, Any, bool]:
+    """A model, its optimizers, its loss, a batch of tokens, and whether they are compiled, as the recipe wishes."""
     import torch
 
+    from minigpt.hardware.compiler import Compiler
     from minigpt.model.gpt import GPT
     from minigpt.optimizers import make_optimizers
     from minigpt.training.loss import TrainingLoss
@@ -64,10 +68,12 @@ def make_trainer(config: Any, shape: Any, engine: Any) -> tuple[Any, Any, Any, A
     model = GPT(shape).train()
     model.initialise(0)
     model.to(engine.device)
-    loss = TrainingLoss(model, engine.dtype, compiled=config.run.compile is not False)
+    compiler = Compiler(shape, config.training.batch_size, engine) if config.run.compile is not False else None
+    compiled = compiler is not None and compiler.compile(model, partial(print, file=sys.stderr))
+    loss = TrainingLoss(model, engine.dtype, compiled)
     tokens = torch.randint(shape.vocab_size, (config.training.batch_size, shape.context_length))
     tokens = tokens.to(engine.device)
-    return model, make_optimizers(model, config, engine.dtype), loss, tokens
+    return model, make_optimizers(model, config, engine.dtype), loss, tokens, compiled
 
 
 def report(document: dict[str, Any], head: list[str], rows: list[list[str]], last: str, as_json: bool) -> None:

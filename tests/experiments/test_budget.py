@@ -11,6 +11,7 @@ from minigpt.config.recipe import load_recipe
 from minigpt.data.sources import Source, open_source
 from minigpt.experiments import budget
 from minigpt.experiments.budget import LADDER, Text, choose, sizes, survey
+from minigpt.hardware import memory
 from minigpt.training import corpus, run
 
 AUTO = RECIPE.with_name("auto.yaml")
@@ -47,7 +48,7 @@ def test_more_time_makes_no_smaller_model() -> None:
 def test_the_rungs_themselves_are_chosen() -> None:
     for operations, n_layers, d_model, context_length, batch_size in LADDER:
         chosen = sizes(PLAY, operations)
-        assert chosen["model.n_layers"], chosen["model.d_model"] == (n_layers, d_model)
+        assert (chosen["model.n_layers"], chosen["model.d_model"]) == (n_layers, d_model)
         assert (chosen["model.context_length"], chosen["training.batch_size"]) == (context_length, batch_size)
 
 
@@ -63,13 +64,23 @@ def test_the_rungs_themselves_are_chosen() -> None:
 )
 def test_the_tokenizer_suits_the_text(text: Text, kind: str) -> None:
     assert sizes(text, 1e13)["tokenizer.kind"] == kind
-    assert sizes(text, 1e13, "byte")["tokenizer.kind"] == "byte"
+    assert sizes(text, 1e13, {"tokenizer.kind": "byte"})["tokenizer.kind"] == "byte"
 
 
 @pytest.mark.parametrize(("kind", "size"), [("word", 8192 + 257), ("bpe", 1024), ("byte", 257), ("gpt2", 50_257)])
 def test_a_tokenizer_that_is_asked_for_gets_a_size_that_goes_with_it(kind: str, size: int) -> None:
-    assert sizes(PLAY, 1e13, kind)["tokenizer.vocab_size"] == size
-    assert sizes(PLAY, 1e13, kind, 5000)["tokenizer.vocab_size"] == (5000 if kind in ("word", "bpe") else size)
+    given = {"tokenizer.kind": kind}
+    assert sizes(PLAY, 1e13, given)["tokenizer.vocab_size"] == size
+    chosen = sizes(PLAY, 1e13, {**given, "tokenizer.vocab_size": 5000})
+    assert chosen["tokenizer.vocab_size"] == (5000 if kind in ("word", "bpe") else size)
+
+
+def test_what_is_given_is_kept_and_the_rest_goes_with_it() -> None:
+    stories = Text(8_000_000, 60, 2_600, 0.0, 600)
+    short = sizes(stories, 8e12, {"model.context_length": 64})
+    assert (short["model.context_length"], short["optimizer.residual_fraction"]) == (64, 1.0), "no story fits in"
+    assert sizes(PLAY, 1e15)["model.dropout"] > 0
+    assert sizes(PLAY, 1e15, {"model.d_model": 4096})["model.dropout"] == 0, "so wide a model reads little"
 
 
 def test_whole_documents_fit_in_where_they_are_short() -> None:
@@ -117,6 +128,8 @@ def test_a_run_keeps_what_was_chosen_for_it_and_goes_on_with_it(tmp_path: Path) 
     done = minigpt("train", "--resume", "runs/auto", "training.max_minutes=1", "training.max_steps=5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "chosen" not in done.stderr
+    done = minigpt("train", "--resume", "runs/auto", "training.batch_size=auto", cwd=tmp_path)
+    assert (done.returncode, "training.batch_size = auto" in done.stderr) == (2, True)
 
 
 def test_processes_share_a_batch(tmp_path: Path) -> None:
@@ -126,7 +139,8 @@ def test_processes_share_a_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("heads", "unit"), [([], 32), (["model.d_head=48"], 48), (["model.n_heads=5", "model.d_head=null"], 10)]
+    ("heads", "unit"),
+    [([], 32), (["model.d_head=48"], 48), (["model.n_kv_heads=3"], 96), (["model.n_heads=5", "model.d_head=null"], 10)],
 )
 def test_a_plan_shows_what_would_be_chosen(heads: list[str], unit: int, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
@@ -145,11 +159,22 @@ def test_what_does_not_go_with_a_choice_is_told(tmp_path: Path) -> None:
     assert "d_head" in done.stderr
 
 
-def test_an_unknown_tokenizer_is_told_before_anything_is_tried(tmp_path: Path) -> None:
+def test_a_batch_that_no_memory_can_hold_is_made_smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    monkeypatch.setattr(memory, "memory_of", lambda _: 3 * 10**6)
+    monkeypatch.setattr(memory, "LOGITS_IN_CACHE", 2**10)
+    changes = [f"data.source={tmp_path / 'mine.txt'}", "training.max_minutes=0.01"]
+    small = choose(load_recipe(AUTO, changes)).training.batch_size
+    monkeypatch.undo()
+    assert 1 <= small < choose(load_recipe(AUTO, changes)).training.batch_size
+
+
+def test_an_unknown_tokenizer_is_told_before_anything_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+    monkeypatch.setattr(budget, "survey", lambda _: pytest.fail("looked at the text"))
     done = minigpt("config", AUTO, "data.source=mine.txt", "tokenizer.kind=wrod", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("error:")) == (2, 1)
-    assert "word" in done.stderr
+    assert "did you mean 'word'" in done.stderr
 
 
 def test_without_minutes_nothing_can_be_chosen(tmp_path: Path) -> None:

@@ -74,6 +74,9 @@ def test_three_runs_are_enough_and_two_are_not(run: Path, tmp_path: Path) -> Non
     assert prediction.low < prediction.loss < prediction.high
     assert 2 < prediction.times_largest < 20
     assert "times the largest run's, is predicted to reach a loss of" in prediction.describe(recipe_file)
+    recipe_file.write_text(yaml.safe_dump(tree | {"model": tree["model"] | {"d_model": "auto"}}))
+    failed = minigpt("compare", *paths, "--extrapolate", recipe_file, cwd=tmp_path)
+    assert (failed.returncode, "model.d_model = auto" in failed.stderr) == (2, True)
     tree["tokenizer"]["kind"] = "byte"
     recipe_file.write_text(yaml.safe_dump(tree))
     failed = minigpt("compare", *paths, "--extrapolate", recipe_file, cwd=tmp_path)

@@ -134,6 +134,19 @@ def test_values_are_drawn_from_their_ranges(tmp_path: Path) -> None:
     assert config.optimizer.learning_rate == drawn[0]["optimizer.learning_rate"]
 
 
+def test_trials_of_an_open_recipe_have_seeds_and_sizes_of_their_own(tmp_path: Path) -> None:
+    study = {"name": "s", "trials": 1, "seeds": [1, 2]}
+    changes = {"training.batch_size": "auto", "training.max_minutes": 1}
+    path = write(tmp_path, study=study, changes=changes)
+    done = minigpt("sweep", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (trial,) = trials(tmp_path)
+    configs = [load_recipe(tmp_path / run / "config.yaml") for run in trial.user_attrs["runs"].values()]
+    assert [(config.run.seed, config.auto) for config in configs] == [(1, ()), (2, ())]
+    best = load_recipe(tmp_path / "runs" / "s" / "best.yaml")
+    assert (best.auto, best.run.name) == (("training.batch_size",), "s-best")
+
+
 def test_a_sweep_trains_runs_and_gives_the_best_recipe_and_goes_on_when_repeated(tmp_path: Path) -> None:
     space = {"optimizer.learning_rate": [0.01, 0.02], "model.d_model": [16, 15]}
     path = write(tmp_path, space=space, study={"name": "s", "sampler": "grid", "seeds": [1, 2]})

@@ -1,12 +1,15 @@
 import os
+import platform
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 import torch
 
-from minigpt.config.hyperparameters import ModelConfig
+from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
-from minigpt.hardware import compiler
+from minigpt.hardware import compiler, memory
 from minigpt.hardware.compiler import Compiler
 from minigpt.hardware.device import Engine, choose_device
 from minigpt.model.gpt import GPT
@@ -53,3 +56,44 @@ def test_what_was_compiled_for_one_processor_is_not_run_on_another(monkeypatch: 
         Compiler(TINY, 2, ENGINE).compile(GPT(TINY), pytest.fail)
         folders.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert len(folders) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ({"max_minutes": 10}, True),
+        ({"max_minutes": 0.5}, False),
+        ({"max_steps": 5000}, True),
+        ({"max_steps": 10}, False),
+        ({"max_minutes": 10, "max_steps": 10}, False),
+        ({"max_minutes": 0.5, "max_steps": 5000}, False),
+    ],
+)
+def test_only_long_trainings_are_compiled(limits: dict[str, Any], wanted: bool) -> None:
+    assert compiler.wants_compilation(Config(training=limits)) is wanted
+
+
+def test_processes_share_the_memory_of_a_computer_but_not_that_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_of", lambda _: 10**8)
+    config = Config(training={"max_steps": 1, "batch_size": 1024}, run={"compile": False})
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for device, n_processes in ((cpu, 1), (cpu, 1024), (gpu, 1)):
+        with pytest.raises(UserError, match="batch_size"):
+            memory.check_memory(config, config.model.model_copy(update={"vocab_size": 9}), device, n_processes)
+    memory.check_memory(config, config.model.model_copy(update={"vocab_size": 9}), gpu, 1024)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so eagerly")
+def test_freed_memory_is_not_fetched_anew() -> None:
+    program = (
+        "import resource, torch\n"
+        "from minigpt.hardware.device import choose_device\n"
+        "def page_faults():\n"
+        "    for _ in range(20): [torch.ones(2**22) for _ in range(4)]\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "choose_device('cpu')\n"
+        "print(-page_faults() + page_faults())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    n_pages = 4 * 4 * 2**22 / 4096
+    assert int(done.stdout) < n_pages, "more than what one of 20 rounds touches"

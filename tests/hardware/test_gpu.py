@@ -129,7 +129,7 @@ def test_muon_moves_weights_as_on_the_cpu(device: torch.device) -> None:
     for place in (CPU, device):
         generator = torch.Generator().manual_seed(0)
         parameters = [torch.nn.Parameter(torch.randn(8, 4, generator=generator).to(place)) for _ in range(3)]
-        muon = Muon([{"params": parameters, "lr": 0.1}], 0.9, 0.01, 5, 2, torch.float32)
+        muon = Muon([{"params": parameters, "lr": 0.1}], 0.9, 0.95, 0.01, 5, 2, torch.float32)
         for _ in range(4):
             for parameter in parameters:
                 parameter.grad = torch.randn(8, 4, generator=generator).to(place)

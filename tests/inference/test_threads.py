@@ -45,6 +45,7 @@ def test_any_number_of_threads_gives_the_same(n_texts: int) -> None:
     assert all(torch.equal(logits[0], other) for other in logits[1:])
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
 def test_a_forked_process_does_not_wait_for_threads_of_its_parent() -> None:
     model, text = Int8GPT(random_model(context_length=40)), tokens(3, 40)
     with usual_threads():

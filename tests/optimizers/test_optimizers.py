@@ -48,8 +48,30 @@ def test_muon_follows_its_formula() -> None:
     parameter.grad = gradient.clone()
     make_muon([parameter]).step()
     look_ahead = 0.1 * gradient * 0.9 + 0.1 * gradient  # nesterov: momentum (0.1 g) mixed with g again
-    update = orthogonalise(look_ahead[None], 5, torch.float32)[0]
+    update = balanced(orthogonalise(look_ahead.mT[None], 5, torch.float32)[0].mT)
     torch.testing.assert_close(parameter.detach(), weight * (1 - 0.1 * 0.01) - 0.1 * math.sqrt(2) * update)
+
+
+def balanced(update: Tensor) -> Tensor:
+    """The rows of a matrix that is not wide are brought to the same length, without a change of its own."""
+    even = update / update.norm(dim=1, keepdim=True)
+    return even * update.norm() / even.norm()
+
+
+@pytest.mark.parametrize("shape", [(3, 6), (6, 3)])
+def test_the_more_rows_or_columns_of_updates_are_equally_large_over_time(shape: tuple[int, int]) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(shape))
+    optimizer, generator = make_muon([parameter]), torch.Generator().manual_seed(0)
+    shorter_side = shape.index(3)
+    loud = torch.linspace(1, 9, 6).unsqueeze(shorter_side)  # of which rows or columns the gradients tell most
+    moved = torch.zeros(shape)
+    for _ in range(40):
+        parameter.grad = loud * torch.randn(shape, generator=generator)
+        before = parameter.detach().clone()
+        optimizer.step()
+        moved += (parameter.detach() - before).square()
+    sizes = moved.sum(shorter_side)
+    assert sizes.max() < 1.5 * sizes.min()
 
 
 def test_matrices_take_turns_and_go_as_many_times_as_far() -> None:
@@ -67,14 +89,15 @@ def test_matrices_take_turns_and_go_as_many_times_as_far() -> None:
     assert {sum(step) for step in moved} == {1, 2}
     (late,) = (i for i in (0, 1) if moved[1][i])
     memory = 0.9 * 0.1 * gradients[late] + 0.1 * gradients[late]  # of both gradients
-    update = orthogonalise((0.1 * gradients[late] + 0.9 * memory)[None], 5, torch.float32)[0]
-    torch.testing.assert_close(parameters[late].detach(), weights[late] * (1 - 0.2 * 0.01) - 0.2 * update)
+    update = orthogonalise((0.1 * gradients[late] + 0.9 * memory).mT[None], 5, torch.float32)[0].mT
+    torch.testing.assert_close(parameters[late].detach(), weights[late] * (1 - 0.2 * 0.01) - 0.2 * balanced(update))
 
 
 def make_muon(parameters: list[torch.nn.Parameter], interval: int = 1) -> Muon:
     return Muon(
         [{"params": parameters, "lr": 0.1}],
         momentum=0.9,
+        beta2=0.5,
         weight_decay=0.01,
         newton_schulz_steps=5,
         interval=interval,

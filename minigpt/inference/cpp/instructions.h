@@ -17,7 +17,9 @@
 constexpr int64_t LANES = 16;  // outputs, places or numbers that are worked on together
 constexpr int64_t INPUTS = 4;  // whose products are added up at once, for each of them
 
-#if defined(__AVX512VNNI__)
+#if defined(PLAIN)
+#include "instructions/plain.h"
+#elif defined(__AVX512VNNI__)
 #include "instructions/avx512_vnni.h"
 #elif defined(__AVXVNNI__)
 #include "instructions/avx_vnni.h"
