@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
         "config", "errors", "__init__",
     },
     "experiments": {
-        "training", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "errors", "__init__",
+        "training", "evaluation", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "errors",
+        "__init__",
     },
     "serving": {"inspection", "runs", "errors"},
     "cli": {

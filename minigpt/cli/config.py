@@ -1,7 +1,6 @@
 """`minigpt config`: a whole recipe, and what training by it will cost."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,19 +24,9 @@ def config(
     if not recipe:
         raise UserError("command line: name a recipe, such as configs/stories.yaml")
     resolved = load_recipe(Path(recipe[0]), recipe[1:])
-    from minigpt.data.sources import open_source
-    from minigpt.experiments.budget import choose
-    from minigpt.experiments.forecast import forecast
-    from minigpt.experiments.plan import plan
+    from minigpt.experiments.forecast import planned
 
-    if resolved.auto:
-        source = open_source(resolved.data)
-        resolved = choose(resolved, source)
-        costs = plan(resolved)
-        expected = forecast(resolved, source, costs.flops_per_token * costs.tokens)
-        costs = replace(costs, bits_per_byte=expected)
-    else:
-        costs = plan(resolved)
+    resolved, costs = planned(resolved)
     if as_json:
         typer.echo(json.dumps({"config": resolved.model_dump(), "plan": costs.as_dict()}))
     else:

@@ -40,8 +40,8 @@ class OpenRecipe(Section):
         return self._tree
 
     def dump(self) -> dict[str, Any]:
-        """Every value, and `auto` where it is yet to be chosen."""
-        return _put(self.model_dump(), dict.fromkeys(self._auto, AUTO))
+        """Every value; of an open recipe only what it says, as the others follow from what will be chosen."""
+        return self._tree or self.model_dump()
 
     def value(self, key: str) -> Any:
         """What stands under `section.name`."""
@@ -52,7 +52,7 @@ class OpenRecipe(Section):
     @classmethod
     def leave_open(cls, tree: Any, validate: ValidatorFunctionWrapHandler) -> Self:
         """Take `auto` out of the sections, and remember where it stood."""
-        auto = [key for key in cls._open_keys() if _get(tree, key) == AUTO]
+        auto = [key for key in cls.open_keys() if _get(tree, key) == AUTO]
         held = dict.fromkeys(auto) | {key: make(tree) for key, make in cls.PLACEHOLDERS.items() if key in auto}
         recipe: Self = validate(_put(tree, held) if auto else tree)
         if auto:
@@ -60,7 +60,8 @@ class OpenRecipe(Section):
         return recipe
 
     @classmethod
-    def _open_keys(cls) -> list[str]:
+    def open_keys(cls) -> list[str]:
+        """Keys that may be `auto`."""
         sections = ((name, field.annotation) for name, field in cls.model_fields.items())
         return [
             f"{section}.{name}"

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from minigpt.config.choices import OpenRecipe, open_to_choice
 from minigpt.config.section import Section
-from minigpt.config.widths import Widths, width_unit
+from minigpt.config.widths import Widths, nearest_width
 
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -128,8 +128,9 @@ class OptimizerConfig(Section):
     """Decoupled decay of the matrices (not of embeddings, norms and biases), times the learning rate."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Of Muon (Nesterov)."""
-    muon_beta2: float = Field(0.95, ge=0, lt=1)
-    """With muon: memory of how large the rows or columns of a matrix's updates have been (Li 2025, 'NorMuon')."""
+    muon_beta2: float | None = Field(0.95, ge=0, lt=1)
+    """With muon: memory of how large the rows or columns of a matrix's updates have been, which are brought to one size
+    (Li 2025, 'NorMuon'); null leaves them as they are."""
     newton_schulz_steps: int = Field(5, ge=1, le=20)
     """Iterations with which Muon orthogonalises an update."""
     muon_interval: int = Field(3, ge=1, le=100)
@@ -198,7 +199,7 @@ class SamplingConfig(Section):
 class Config(OpenRecipe):
     """A whole recipe; a YAML file holds what differs from these defaults."""
 
-    PLACEHOLDERS = {"model.d_model": lambda tree: 64 * width_unit(tree["model"])}  # noqa: RUF012
+    PLACEHOLDERS = {"model.d_model": lambda tree: nearest_width(64, tree["model"])}  # noqa: RUF012
 
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from minigpt.config.choices import AUTO
 from minigpt.config.hyperparameters import Config
 from minigpt.config.section import Section
 from minigpt.errors import UserError, nearest
@@ -39,7 +40,7 @@ def save_recipe(config: Config, path: Path) -> None:
 
 
 def to_yaml(config: Config) -> str:
-    """Every value of `config`, in the order of hyperparameters.py, and `auto` where it is yet to be chosen."""
+    """Every value of `config`, in the order of hyperparameters.py; of an open recipe what it says."""
     return yaml.safe_dump(config.dump(), sort_keys=False, allow_unicode=True)
 
 
@@ -148,6 +149,13 @@ def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
         expected = detail["ctx"]["expected"]
         names = expected.replace("'", "").replace(" or ", ", ").split(", ")
         return f"must be {expected}{nearest(str(detail['input']), names)}"
+    key = ".".join(map(str, detail["loc"]))
+    if str(detail["input"]).strip().lower() == AUTO and model is Config:
+        return (
+            "write 'auto'"
+            if key in Config.open_keys()
+            else f"may not be auto; these may: {', '.join(Config.open_keys())}"
+        )
     message = detail["msg"].removeprefix("Value error, ")
     return message.replace("Input should be", "must be").replace("String should", "must")
 

@@ -9,8 +9,21 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from minigpt.config.section import Section
 
 
-def width_unit(model: Mapping[str, Any]) -> int:
-    """Number of which `d_model` has to be a multiple, for the heads that a recipe's section `model` asks for."""
+def nearest_width(d_model: int, model: Mapping[str, Any]) -> int:
+    """The nearest width into which the heads fit that a recipe's section `model` asks for."""
+    unit = _heads_unit({key: _whole(value) for key, value in model.items()})
+    return max(1, round(d_model / unit)) * unit
+
+
+def _whole(value: Any) -> Any:
+    """A whole number also where it is written as 48.0 or in quotes; other values as they are."""
+    try:
+        return int(value) if value is not None and int(value) == float(value) else value
+    except (TypeError, ValueError, OverflowError):
+        return value
+
+
+def _heads_unit(model: Mapping[str, Any]) -> int:
     match model:
         case {"n_heads": None, "d_head": int(d_head), "n_kv_heads": int(n_kv_heads)} if d_head * n_kv_heads > 0:
             return d_head * n_kv_heads
@@ -34,12 +47,19 @@ class Widths(Section):
     @classmethod
     def count_heads(cls, values: Any) -> Any:
         """Where `n_heads` is null, as many as make up d_model."""
-        match isinstance(values, dict) and {"d_model": cls.model_fields["d_model"].default, **values}:
-            case {"n_heads": None, "d_model": int(d_model), "d_head": int(d_head)} if d_head > 0 == d_model % d_head:
-                return {**values, "n_heads": d_model // d_head}
-            case {"n_heads": None, "d_model": d_model}:
-                raise ValueError(f"n_heads may be null only where d_head divides d_model ({d_model})")
-        return values
+        if not isinstance(values, dict) or values.get("n_heads", 1) is not None:
+            return values
+        d_model, d_head = (
+            _whole(values.get("d_model", cls.model_fields["d_model"].default)),
+            _whole(values.get("d_head")),
+        )
+        if d_head is None:
+            raise ValueError("n_heads and d_head are both null; give one of them")
+        if not isinstance(d_model, int) or not isinstance(d_head, int) or d_head < 1:
+            return {**values, "n_heads": 1}  # the wrong one's own message will be shown
+        if d_model % d_head:
+            raise ValueError(f"n_heads may be null only where d_head ({d_head}) divides d_model ({d_model})")
+        return {**values, "n_heads": d_model // d_head}
 
     @field_validator("n_kv_heads", "d_head", "d_ff", "reference_width", mode="before", check_fields=False)
     @classmethod

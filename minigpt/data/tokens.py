@@ -97,7 +97,7 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
     if len(validation) < 2:
         raise UserError(
             f"data.source = {source.description}: its validation part has {len(validation)} tokens and needs 2; "
-            "give a longer text or a larger data.validation_fraction"
+            f"give a longer {'one' if source.has_validation else 'text or a larger data.validation_fraction'}"
         )
     return Tokens(train, validation, reused)
 

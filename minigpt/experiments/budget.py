@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import describe
-from minigpt.config.widths import width_unit
+from minigpt.config.widths import nearest_width
 from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.experiments.plan import VOCABULARIES, expected_vocab_size
@@ -78,16 +78,16 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         return config
     minutes = config.training.max_minutes
     if minutes is None:
-        raise UserError(f"{config.auto[0]} = auto: is chosen for some minutes; set training.max_minutes, or a value")
+        keys = ", ".join(config.auto)
+        raise UserError(f"{keys} = auto: is chosen for some minutes; set training.max_minutes, or a value for each")
     check_kind(config.tokenizer.kind)
     text = survey(source or open_source(config.data))
     given = {key: config.value(key) for key in SIZES if key not in config.auto}
-    unit = width_unit(config.asked.get("model", {}))
     device = choose_device(config.run.device)
 
     def at(operations: float, smaller: int = 1) -> Config:
         values = sizes(text, operations, given)
-        values["model.d_model"] = max(1, round(values["model.d_model"] / unit)) * unit
+        values["model.d_model"] = nearest_width(values["model.d_model"], config.asked.get("model", {}))
         values["training.batch_size"] = n_processes * math.ceil(values["training.batch_size"] / smaller / n_processes)
         try:
             chosen = config.chosen({key: values[key] for key in config.auto})
@@ -95,7 +95,7 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
             raise UserError(describe(error, Path("with what auto chose"))) from None
         shape = chosen.model.model_copy(update={"vocab_size": expected_vocab_size(chosen)})
         try:
-            check_memory(chosen, shape, device, n_processes)
+            check_memory(chosen, shape, device, n_processes, rough=1)
         except UserError:
             if "training.batch_size" in given or values["training.batch_size"] == n_processes:
                 raise
@@ -140,6 +140,9 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     length = values["model.context_length"]
     if document < 2 * length and "model.context_length" not in given:  # let documents fit in
         values["model.context_length"] = min(2 * length, max(length, 32 * math.ceil(1.5 * document / 32)))
+    if "model.context_length" not in given:  # the text as well, with some of it left to be judged by
+        n_tokens = text.n_characters / characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
+        values["model.context_length"] = max(2, min(values["model.context_length"], int(n_tokens / 4)))
     seen_whole = document < values["model.context_length"]
     return {
         "model.dropout": 0.0 if readings(text, operations, values) < 8 else 0.1,

@@ -3,14 +3,18 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
-from minigpt.data.sources import Piece, Source
+from minigpt.data.sources import Piece, Source, open_source
 from minigpt.data.tokens import TokenStream, encoded, validation_start
+from minigpt.errors import UserError
 from minigpt.evaluation.loss import evaluate
+from minigpt.experiments.budget import choose
+from minigpt.experiments.plan import Plan, plan
 from minigpt.experiments.throughput import training_flops
 from minigpt.hardware.device import Engine, choose_device
 from minigpt.hardware.precision import choose_precision
@@ -25,28 +29,50 @@ OPERATIONS = 2e11
 """Of the small model's whole training: four seconds on two laptop cores."""
 LEARNED, JUDGED = 2**21, 2**17
 """Characters at a text's beginning that it learns from, and at its end that it is judged by."""
-FALL, WEAR = 0.12, 0.18
+ENOUGH = 500
+"""Tokens of either part without which nothing can be told."""
+FALL, WEAR = 0.128, 0.165
 """How fast losses fall with the operations, and how fast that wears off (docs/experiments.md, 'A forecast')."""
 
 
-def forecast(config: Config, source: Source, operations: float) -> float:
-    """Bits per byte of the validation text to which so many operations of training by an open recipe will come."""
+def planned(config: Config) -> tuple[Config, Plan]:
+    """The recipe, with what it leaves open chosen, and its plan: with a forecast where something was open."""
+    if not config.auto:
+        return config, plan(config)
+    source = open_source(config.data)
+    config = choose(config, source)
+    costs = plan(config)
+    expected = forecast(config, source, costs.flops_per_token * costs.tokens)
+    return config, replace(costs, bits_per_byte=expected)
+
+
+def forecast(config: Config, source: Source, operations: float) -> float | None:
+    """Bits per byte of the validation text to which so many operations of training by an open recipe will come.
+
+    None where the text is too short to tell, or there is no tokenizer yet.
+    """
     device = choose_device(config.run.device)
     precision = choose_precision(config.run.precision, device)
     engine = Engine(device, "float32" if precision == "float16" else precision)  # whose loss would have to be scaled
     more = math.log(max(1.0, operations / OPERATIONS))
-    return trial(config, source, engine) * math.exp(-FALL * more / (1 + WEAR * more))
+    reached = trial(config, source, engine)
+    return None if reached is None else reached * math.exp(-FALL * more / (1 + WEAR * more))
 
 
-def trial(config: Config, source: Source, engine: Engine) -> float:
+def trial(config: Config, source: Source, engine: Engine) -> float | None:
     """Bits per byte that the small model comes to, by the recipe's tokenizer, optimizer and schedule."""
     beginning, end = parts(source)
     settings = config.tokenizer
-    tokenizer = build_tokenizer(settings.kind, settings.vocab_size, (piece.text for piece in (*beginning, *end)))
+    try:
+        tokenizer = build_tokenizer(settings.kind, settings.vocab_size, (piece.text for piece in (*beginning, *end)))
+    except UserError:  # one of tiktoken's, which has to be fetched first
+        return None
     learned, judged = _tokens(beginning, tokenizer), _tokens(end, tokenizer)
     if not end:
         cut = validation_start(learned, config.data.validation_fraction, tokenizer.end_of_text)
         learned, judged = learned.part(0, cut), learned.part(cut, len(learned))
+    if min(len(learned), len(judged)) < ENOUGH:
+        return None
     shape = config.model.model_copy(update={**SHAPE, "vocab_size": tokenizer.vocab_size, "dropout": 0.0})
     small = config.model_copy(update={"model": shape})
     model = GPT(shape)
@@ -69,8 +95,10 @@ def parts(source: Source) -> tuple[list[Piece], list[Piece]]:
     """Pieces at the beginning of a text, and at the end of it or of its validation part; no end where it is short."""
     pieces = source.pieces()
     beginning = list(first(pieces, LEARNED))
-    end = list(first(source.pieces("validation"), JUDGED)) if source.has_validation else last(pieces, JUDGED)
-    return beginning, end
+    if source.has_validation:
+        return beginning, list(first(source.pieces("validation"), JUDGED))
+    end = last(pieces, JUDGED)
+    return (beginning, end) if sum(len(piece.text) for piece in end) >= JUDGED else ([*beginning, *end], [])
 
 
 def first(pieces: Iterable[Piece], n_characters: int) -> Iterator[Piece]:

@@ -42,8 +42,8 @@ def memory_by_use(
     micro_tokens = n_rows * shape.context_length
     heads = shape.n_heads * shape.d_head
     kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
-    written_out = device.type == "cpu" and config.run.compile is not False  # attention
-    scores = 4 * shape.n_layers * shape.n_heads * shape.context_length if written_out else 0
+    written_out = device.type == "cpu" and (config.run.compile is not False or config.run.precision != "float32")
+    scores = 6 * shape.n_layers * shape.n_heads * shape.context_length if written_out else 0  # of attention
     vocab_size = shape.vocab_size or 1
     n_logits = vocab_size * min(micro_tokens, tokens_at_once(vocab_size, shape.d_model, device))
     return {
@@ -55,8 +55,10 @@ def memory_by_use(
     }
 
 
-def check_memory(config: Config, shape: ModelConfig, device: torch.device, n_processes: int = 1) -> None:
-    """UserError where training a model of this `shape` needs more memory than the device has.
+def check_memory(
+    config: Config, shape: ModelConfig, device: torch.device, n_processes: int = 1, rough: int = ROUGH
+) -> None:
+    """UserError where training a model of this `shape` needs more than `rough` times the memory that the device has.
 
     `n_processes` share the memory of a computer, while each of them has a GPU of its own.
     """
@@ -64,7 +66,7 @@ def check_memory(config: Config, shape: ModelConfig, device: torch.device, n_pro
         n_parameters = GPT(shape).n_parameters()
     n_rows = config.training.batch_size // (n_processes if device.type == "cuda" else 1)
     needed, there = sum(memory_by_use(config, shape, n_parameters, n_rows, device).values()), memory_of(device)
-    if there is not None and needed > ROUGH * there:
+    if there is not None and needed > rough * there:
         raise UserError(
             f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "
             f"{n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "

@@ -19,16 +19,16 @@ class Muon(torch.optim.Optimizer):
 
     `groups` are dictionaries of `params` and their `lr`. `dtype` is that of the iterations; weights and momentum keep
     their own. `beta2` is the memory of how large an update's rows or columns, whichever are more, have been: they are
-    brought to one size, since the iterations do that to the fewer ones only. With an `interval` above 1 the matrices
-    take turns: the momentum hardly changes from one step to the next, so each matrix may wait for several steps and
-    then go as many times as far.
+    brought to one size, since the iterations do that to the fewer ones only; None leaves them. With an `interval` above
+    1 the matrices take turns: the momentum hardly changes from one step to the next, so each matrix may wait for
+    several steps and then go as many times as far.
     """
 
     def __init__(
         self,
         groups: Iterable[dict[str, Any]],
         momentum: float,
-        beta2: float,
+        beta2: float | None,
         weight_decay: float,
         newton_schulz_steps: int,
         interval: int,
@@ -55,7 +55,9 @@ class Muon(torch.optim.Optimizer):
                 continue
             parameters = [parameter for parameter, _ in members]
             ahead = self._ahead(parameters)
-            updates = self._balance(parameters, orthogonalise(ahead, self.newton_schulz_steps, self.dtype))
+            updates = orthogonalise(ahead, self.newton_schulz_steps, self.dtype)
+            if self.beta2 is not None:
+                updates = self._balance(parameters, updates, self.beta2)
             for (parameter, group), update in zip(members, updates, strict=True):
                 n_rows, n_columns = parameter.shape
                 scale = max(1.0, n_rows / n_columns) ** 0.5  # tall matrices: the same change per output
@@ -77,13 +79,12 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, momenta, self.momentum)
         return torch.stack([x if x.shape[0] < x.shape[1] else x.mT for x in ahead])
 
-    def _balance(self, parameters: list[Tensor], updates: Tensor) -> Tensor:
+    def _balance(self, parameters: list[Tensor], updates: Tensor, beta2: float) -> Tensor:
         """The updates (N rows columns, rows <= columns), as large as before, with columns that are equal over time."""
-        for parameter, square in zip(parameters, updates.float().square().mean(1), strict=True):
-            state = self.state[parameter]
-            state["square"] = square.lerp(state.get("square", square), self.beta2)
-        squares = torch.stack([self.state[parameter]["square"] for parameter in parameters])
-        balanced = updates * (squares[:, None] + EPSILON).rsqrt()
+        new = list(updates.float().square().mean(1))
+        known = [self.state[p].setdefault("square", square) for p, square in zip(parameters, new, strict=True)]
+        torch._foreach_lerp_(known, new, 1 - beta2)
+        balanced = updates * (torch.stack(known)[:, None] + EPSILON).rsqrt()
         return balanced * (_size(updates) / (_size(balanced) + EPSILON))
 
     def _momenta_and_gradients(self, parameters: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

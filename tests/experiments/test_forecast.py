@@ -10,6 +10,7 @@ from conftest import RECIPE, minigpt
 from minigpt.config.hyperparameters import DataConfig
 from minigpt.config.recipe import load_recipe
 from minigpt.data.sources import Piece, Source, open_source
+from minigpt.errors import UserError
 from minigpt.experiments import forecast
 from minigpt.experiments.forecast import first, last, parts
 
@@ -62,15 +63,39 @@ def test_what_is_easy_is_told_from_what_is_hard_and_more_training_from_less(tmp_
     config = load_recipe(
         AUTO, ["tokenizer.kind=byte", "model.n_layers=1", "model.d_model=32", "run.device=cpu", "run.precision=float32"]
     )
-    easy, hard = "to be or not to be, " * 200, "".join(chr(97 + i * i * 7919 % 1009 % 26) for i in range(4000))
+    easy, hard = "to be or not to be, " * 400, "".join(chr(97 + i * i * 7919 % 1009 % 26) for i in range(8000))
     expected = {
         (name, operations): forecast.forecast(config, source_of(tmp_path, text), operations)
         for name, text in (("easy", easy), ("hard", hard))
         for operations in (1e10, 1e12)
     }
-    assert expected["easy", 1e10] < 0.8 * expected["hard", 1e10]
-    for name in ("easy", "hard"):
-        assert 0 < expected[name, 1e12] < expected[name, 1e10]
+    for less, more in ((("easy", 1e12), ("easy", 1e10)), (("hard", 1e12), ("hard", 1e10))):
+        assert 0 < (expected[less] or 0) < (expected[more] or 0)
+    assert (expected["easy", 1e10] or 9) < 0.8 * (expected["hard", 1e10] or 0)
+
+
+@pytest.mark.parametrize("text", ["to be or not to be " * 10, "ab" * 499])
+def test_nothing_is_told_of_a_text_that_is_too_short(tmp_path: Path, text: str) -> None:
+    config = load_recipe(AUTO, ["tokenizer.kind=byte", "run.device=cpu"])
+    assert forecast.forecast(config, source_of(tmp_path, text), 1e12) is None
+
+
+def test_a_short_rest_of_a_text_belongs_to_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "LEARNED", 10)
+    monkeypatch.setattr(forecast, "JUDGED", 4)
+    for name, text in (("a", "a" * 10), ("b", "bcd")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    learned, judged = parts(open_source(DataConfig(source=str(tmp_path))))
+    assert ("".join(piece.text for piece in learned), judged) == ("a" * 10 + "bcd", [])
+
+
+def test_a_tokenizer_that_cannot_be_had_yet_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object) -> None:
+        raise UserError("could not fetch it")
+
+    monkeypatch.setattr(forecast, "build_tokenizer", offline)
+    config = load_recipe(AUTO, ["tokenizer.kind=gpt2", "run.device=cpu"])
+    assert forecast.forecast(config, source_of(tmp_path, "to be " * 2000), 1e12) is None
 
 
 def test_the_plan_of_an_open_recipe_tells_the_loss(tmp_path: Path) -> None:
