@@ -4,7 +4,7 @@ Widths that are null are worked out from the others, and what is `auto` is chose
 config holds every number that matters.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -199,7 +199,7 @@ class SamplingConfig(Section):
 class Config(OpenRecipe):
     """A whole recipe; a YAML file holds what differs from these defaults."""
 
-    PLACEHOLDERS = {"model.d_model": lambda tree: nearest_width(64, tree["model"])}  # noqa: RUF012
+    PLACEHOLDERS: ClassVar = {"model.d_model": lambda tree: nearest_width(64, tree["model"])}
 
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
