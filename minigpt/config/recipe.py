@@ -149,13 +149,10 @@ def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
         expected = detail["ctx"]["expected"]
         names = expected.replace("'", "").replace(" or ", ", ").split(", ")
         return f"must be {expected}{nearest(str(detail['input']), names)}"
-    key = ".".join(map(str, detail["loc"]))
     if str(detail["input"]).strip().lower() == AUTO and model is Config:
-        return (
-            "write 'auto'"
-            if key in Config.open_keys()
-            else f"may not be auto; these may: {', '.join(Config.open_keys())}"
-        )
+        keys = Config.open_keys()
+        is_open = ".".join(map(str, detail["loc"])) in keys
+        return "write 'auto'" if is_open else f"may not be auto; these may: {', '.join(keys)}"
     message = detail["msg"].removeprefix("Value error, ")
     return message.replace("Input should be", "must be").replace("String should", "must")
 

@@ -49,10 +49,8 @@ class Widths(Section):
         """Where `n_heads` is null, as many as make up d_model."""
         if not isinstance(values, dict) or values.get("n_heads", 1) is not None:
             return values
-        d_model, d_head = (
-            _whole(values.get("d_model", cls.model_fields["d_model"].default)),
-            _whole(values.get("d_head")),
-        )
+        d_model = _whole(values.get("d_model", cls.model_fields["d_model"].default))
+        d_head = _whole(values.get("d_head"))
         if d_head is None:
             raise ValueError("n_heads and d_head are both null; give one of them")
         if not isinstance(d_model, int) or not isinstance(d_head, int) or d_head < 1:

@@ -15,7 +15,7 @@ ROUGH = 2
 LOGITS_IN_CACHE = 2**21
 """So many stay in a processor's cache."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Settings of glibc (its malloc.h): memory that is mapped piece by piece, and memory that is given back."""
+"""Settings of glibc (its malloc.h): free memory that is given back, and memory that is mapped piece by piece."""
 BYTES_PER_LOGIT = 10
 """The logit, its probability and its gradient, where they are made one after the other."""
 
