@@ -19,7 +19,7 @@ from minigpt.errors import UserError
 from minigpt.experiments.plan import VOCABULARIES, expected_vocab_size
 from minigpt.experiments.throughput import training_rate
 from minigpt.hardware.device import choose_device
-from minigpt.hardware.memory import check_memory
+from minigpt.hardware.memory import lack_of_memory
 from minigpt.tokenizers import check_kind
 from minigpt.tokenizers.word import WORD
 
@@ -94,13 +94,12 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         except ValidationError as error:
             raise UserError(describe(error, Path("with what auto chose"))) from None
         shape = chosen.model.model_copy(update={"vocab_size": expected_vocab_size(chosen)})
-        try:
-            check_memory(chosen, shape, device, n_processes, rough=1)
-        except UserError:
-            if "training.batch_size" in given or values["training.batch_size"] == n_processes:
-                raise
-            return at(operations, 2 * smaller)
-        return chosen
+        lack = lack_of_memory(chosen, shape, device, n_processes)
+        if not lack:
+            return chosen
+        if "training.batch_size" in given or values["training.batch_size"] == n_processes:
+            raise UserError(lack)
+        return at(operations, 2 * smaller)
 
     rate = FIRST_GUESS
     for _ in range(2):  # how fast a machine is depends on the size of the model

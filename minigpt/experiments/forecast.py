@@ -16,8 +16,8 @@ from minigpt.evaluation.loss import evaluate
 from minigpt.experiments.budget import choose
 from minigpt.experiments.plan import Plan, plan
 from minigpt.experiments.throughput import training_flops
-from minigpt.hardware.device import Engine, choose_device
-from minigpt.hardware.precision import choose_precision
+from minigpt.hardware.device import Engine
+from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.tokenizers import Tokenizer, build_tokenizer
@@ -51,9 +51,9 @@ def forecast(config: Config, source: Source, operations: float) -> float | None:
 
     None where the text is too short to tell, or there is no tokenizer yet.
     """
-    device = choose_device(config.run.device)
-    precision = choose_precision(config.run.precision, device)
-    engine = Engine(device, "float32" if precision == "float16" else precision)  # whose loss would have to be scaled
+    engine = choose_engine(config.run)
+    if engine.precision == "float16":  # whose loss would have to be scaled
+        engine = replace(engine, precision="float32")
     more = math.log(max(1.0, operations / OPERATIONS))
     reached = trial(config, source, engine)
     return None if reached is None else reached * math.exp(-FALL * more / (1 + WEAR * more))

@@ -13,8 +13,8 @@ from minigpt import __version__
 from minigpt.config.recipe import load_recipe, to_yaml
 from minigpt.experiments.charts import LOG, chart, curve, smoothed
 from minigpt.experiments.pages import render
-from minigpt.hardware.device import Engine, choose_device
-from minigpt.hardware.precision import choose_precision
+from minigpt.hardware.device import Engine
+from minigpt.hardware.precision import choose_engine
 from minigpt.runs import RunFolder
 from minigpt.training.metrics import Metrics, read_metrics
 
@@ -27,8 +27,6 @@ def write_report(folder: RunFolder, finished: bool = True) -> None:
     metrics = read_metrics(folder.metrics)
     samples = [line for line in metrics if "sample" in line]
     config = load_recipe(folder.config)
-    device = choose_device(config.run.device)
-    engine = Engine(device, choose_precision(config.run.precision, device))
     html = render(
         "report.html.jinja",
         name=folder.path.name,
@@ -38,7 +36,7 @@ def write_report(folder: RunFolder, finished: bool = True) -> None:
         last=samples[-1] if samples else None,
         best=min((line["validation_loss"] for line in samples), default=None),
         config=to_yaml(config),
-        surroundings=surroundings(engine),
+        surroundings=surroundings(choose_engine(config.run)),
     )
     folder.report.write_text(html, encoding="utf-8")
 

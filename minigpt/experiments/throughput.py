@@ -11,9 +11,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.hardware.compiler import Compiler, wants_compilation
-from minigpt.hardware.device import Engine, choose_device, synchronise
+from minigpt.hardware.device import Engine, synchronise
 from minigpt.hardware.memory import check_memory
-from minigpt.hardware.precision import choose_precision
+from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import make_optimizers
 from minigpt.training.budget import tokens_per_step
@@ -38,11 +38,11 @@ class Throughput:
 def untrained(config: Config, vocab_size: int) -> tuple[Engine, GPT]:
     """The recipe's model, where it is to be trained; UserError where there is no memory for that."""
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
-    device = choose_device(config.run.device)
-    check_memory(config, shape, device)
+    engine = choose_engine(config.run)
+    check_memory(config, shape, engine.device)
     model = GPT(shape)
     model.initialise(config.run.seed)
-    return Engine(device, choose_precision(config.run.precision, device)), model.to(device).train()
+    return engine, model.to(engine.device).train()
 
 
 def measure(config: Config, model: GPT, engine: Engine, seconds: float) -> Throughput:

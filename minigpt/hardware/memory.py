@@ -40,25 +40,35 @@ def memory_by_use(
 ) -> dict[str, int]:
     """Bytes for weights, gradients, optimizer and what a forward pass of so many rows keeps for the backward one."""
     micro_tokens = n_rows * shape.context_length
-    heads = shape.n_heads * shape.d_head
-    kept_per_token = shape.n_layers * (8 * shape.d_model + 4 * heads + 4 * shape.d_ff) * 3
+    hidden = (4 if shape.feed_forward == "swiglu" else 2) * shape.d_ff
+    kept = 8 * shape.d_model + 2 * (shape.n_heads + shape.n_kv_heads) * shape.d_head + hidden
+    full = config.run.precision == "float32" or (config.run.precision == "auto" and device.type == "cpu")
+    bytes_kept = (4 if full else 2) + (1.5 if config.run.compile is not True and shape.norm == "rmsnorm" else 0)
     written_out = device.type == "cpu" and (config.run.compile is not False or config.run.precision != "float32")
-    scores = 6 * shape.n_layers * shape.n_heads * shape.context_length if written_out else 0  # of attention
+    scores = 6 * shape.n_heads * shape.context_length if written_out else 0  # of attention
+    copies = 0 if full else 2 * n_parameters  # of the weights
     vocab_size = shape.vocab_size or 1
     n_logits = vocab_size * min(micro_tokens, tokens_at_once(vocab_size, shape.d_model, device))
     return {
         "weights": 4 * n_parameters,
         "gradients": 4 * n_parameters,
         "optimizer": (4 if config.optimizer.name == "muon" else 8) * n_parameters,
-        "activations": micro_tokens * (kept_per_token + scores),
+        "activations": int(micro_tokens * shape.n_layers * (bytes_kept * kept + scores)) + copies,
         "logits": BYTES_PER_LOGIT * n_logits,
     }
 
 
-def check_memory(
-    config: Config, shape: ModelConfig, device: torch.device, n_processes: int = 1, rough: int = ROUGH
-) -> None:
-    """UserError where training a model of this `shape` needs more than `rough` times the memory that the device has.
+def check_memory(config: Config, shape: ModelConfig, device: torch.device, n_processes: int = 1) -> None:
+    """UserError where the device surely has too little memory for training a model of this `shape`."""
+    lack = lack_of_memory(config, shape, device, n_processes, ROUGH)
+    if lack:
+        raise UserError(lack)
+
+
+def lack_of_memory(
+    config: Config, shape: ModelConfig, device: torch.device, n_processes: int = 1, rough: int = 1
+) -> str | None:
+    """What to tell where training a model of this `shape` needs more than `rough` times the memory of the device.
 
     `n_processes` share the memory of a computer, while each of them has a GPU of its own.
     """
@@ -66,12 +76,13 @@ def check_memory(
         n_parameters = GPT(shape).n_parameters()
     n_rows = config.training.batch_size // (n_processes if device.type == "cuda" else 1)
     needed, there = sum(memory_by_use(config, shape, n_parameters, n_rows, device).values()), memory_of(device)
-    if there is not None and needed > rough * there:
-        raise UserError(
-            f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "
-            f"{n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
-            "model.d_model, model.n_layers, model.context_length or training.batch_size"
-        )
+    if there is None or needed <= rough * there:
+        return None
+    return (
+        f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "
+        f"{n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
+        "model.d_model, model.n_layers, model.context_length or training.batch_size"
+    )
 
 
 def keep_freed_memory() -> None:

@@ -5,8 +5,15 @@ from typing import Literal
 
 import torch
 
-from minigpt.hardware.device import Precision, synchronise
+from minigpt.config.hyperparameters import RunConfig
+from minigpt.hardware.device import Engine, Precision, choose_device, synchronise
 from minigpt.hardware.instructions import has_bfloat16_matmul, instructions
+
+
+def choose_engine(run: RunConfig, local_rank: int = 0) -> Engine:
+    """The device and the precision that a recipe asks for. UserError where the device is not there."""
+    device = choose_device(run.device, local_rank)
+    return Engine(device, choose_precision(run.precision, device))
 
 
 def choose_precision(wish: Precision | Literal["auto"], device: torch.device) -> Precision:

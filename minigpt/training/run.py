@@ -16,9 +16,9 @@ from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
-from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.device import Engine
 from minigpt.hardware.memory import check_memory
-from minigpt.hardware.precision import choose_precision
+from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.runs import RunFolder, open_folder
 from minigpt.training.budget import tokens_per_step
@@ -68,10 +68,9 @@ def _train(
 ) -> Evaluation:
     if config.run.tensorboard:
         check_tensorboard()
-    device = choose_device(config.run.device, processes.local_rank)
-    engine = Engine(device, choose_precision(config.run.precision, device))
+    engine = choose_engine(config.run, processes.local_rank)
     at_least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 2})
-    check_memory(config, at_least, device, processes.world_size)
+    check_memory(config, at_least, engine.device, processes.world_size)
     rows = config.training.batch_size // processes.world_size
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
     corpus = prepare_corpus(config, processes, source, folder.tokenizer if resume else None)
@@ -81,10 +80,10 @@ def _train(
     if config.model.vocab_size not in (None, vocab_size):
         raise UserError(f"model.vocab_size = {config.model.vocab_size}: the tokenizer has {vocab_size}; leave it out")
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
-    check_memory(config, shape, device, processes.world_size)
+    check_memory(config, shape, engine.device, processes.world_size)
     model = GPT(shape)
     model.initialise(config.run.seed)
-    model.to(device).train()
+    model.to(engine.device).train()
     compiled = compiler is not None and compiler.compile(model, _say)
     config = config.model_copy(
         update={

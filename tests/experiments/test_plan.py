@@ -9,7 +9,8 @@ from conftest import RECIPE, TINY, minigpt
 
 from minigpt.config.recipe import load_recipe
 from minigpt.experiments.throughput import Steps
-from minigpt.hardware.device import Engine
+from minigpt.hardware.device import Engine, Precision
+from minigpt.hardware.memory import memory_by_use
 from minigpt.model.gpt import GPT
 
 
@@ -37,3 +38,16 @@ def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
     # LayerNorm's input and output twice; q, k, v, what is attended to; its weights' sums; gelu's input and output
     d, f, heads = 32, 96, 2
     assert layer == pytest.approx(4 * 4 * 32 * (4 * d + 4 * d + 2 * f + heads), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "changes", [[], ["model.n_kv_heads=1"], ["model.norm=layernorm", "model.feed_forward=gelu", "model.qk_norm=false"]]
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_memory_is_told_before_there_is_any(precision: Precision, changes: list[str]) -> None:
+    sizes = ["model.d_model=128", "model.d_ff=null", "model.context_length=128", f"run.precision={precision}"]
+    config = load_recipe(RECIPE, [*TINY, *sizes, "run.compile=false", "training.batch_size=4", *changes])
+    shape = config.model.model_copy(update={"vocab_size": 100})
+    model, engine = GPT(shape), Engine(torch.device("cpu"), precision)
+    told = memory_by_use(config, shape, model.n_parameters(), 4, engine.device)["activations"]
+    assert told == pytest.approx(Steps(config, model.train(), engine, 10).activation_bytes(), rel=0.25)
