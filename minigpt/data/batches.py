@@ -36,11 +36,6 @@ class Batches:
     ) -> None:
         if batch_size % world_size:
             raise UserError(f"training.batch_size = {batch_size}: must be divisible by the {world_size} processes")
-        if len(tokens) <= context_length:
-            raise UserError(
-                f"data.source: its training part has {len(tokens)} tokens and model.context_length = {context_length} "
-                "needs one more than that; give a longer text or a shorter context"
-            )
         self.tokens, self.context_length, self.seed, self.end_of_text = tokens, context_length, seed, end_of_text
         self.batch_size = batch_size
         self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
@@ -87,8 +82,6 @@ def evaluation_windows(
     only what none before it has scored: those tokens have a past of at least context_length - stride. Targets that are
     not scored are -100.
     """
-    if len(tokens) < 2:
-        raise UserError(f"the text to evaluate on has {len(tokens)} tokens; it needs at least 2")
     rows: list[NDArray[np.int64]] = []
     start, scored_to = 0, 1  # tokens before `scored_to` are scored (or the first)
     while scored_to < len(tokens):

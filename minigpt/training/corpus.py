@@ -6,6 +6,7 @@ from pathlib import Path
 from minigpt.config.hyperparameters import Config
 from minigpt.data.sources import Source, open_source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
+from minigpt.errors import UserError
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.distributed import Processes
 
@@ -38,4 +39,10 @@ def prepare_corpus(
     tokens = prepare_tokens(source, tokenizer, config.data.validation_fraction, directory)
     if processes.first:
         processes.wait()
+    if len(tokens.train) <= config.model.context_length:
+        raise UserError(
+            f"data.source = {config.data.source}: its training part has {len(tokens.train):,} tokens, and "
+            f"model.context_length = {config.model.context_length} needs one more than that; "
+            "give a longer text or a shorter context"
+        )
     return Corpus(tokenizer, tokens.train, tokens.validation)

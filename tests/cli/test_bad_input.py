@@ -18,6 +18,18 @@ COMMANDS: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
         lambda run: ["train", RECIPE, *TINY, "run.name=x", "data.source=nothing.txt"],
         ["data.source = nothing.txt", "no such file"],
     ),
+    "text shorter than a context": (
+        lambda run: [
+            "train",
+            RECIPE,
+            *TINY,
+            "run.name=x",
+            f"data.source={run / 'config.yaml'}",
+            "run.compile=false",
+            "model.context_length=4096",
+        ],
+        ["config.yaml: its training part has", "model.context_length = 4096"],
+    ),
     "run that exists": (lambda run: ["train", RECIPE, *TINY, "run.name=tiny"], ["exists already", "--resume"]),
     "not a run": (lambda run: ["sample", run.parent], ["not a run folder"]),
     "no such checkpoint": (lambda run: ["sample", run, "--checkpoint", "7"], ["--checkpoint 7", "best"]),
