@@ -14,7 +14,7 @@ from minigpt.config.widths import Widths, nearest_width
 
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Place = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"type": ["integer", "null"]})]
 
 

@@ -8,15 +8,13 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 class Section(BaseModel):
     """Strict and immutable: a typing error in a file is an error, not a silent default."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def refuse_truth(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML's yes and true are not the number 1."""
+        """YAML's true is neither the number 1 nor a text."""
         annotation = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and annotation is not bool and True not in get_args(annotation):
-            raise ValueError("must not be true or false (YAML also reads yes, no, on and off so; quote a text)")
+            raise ValueError("must not be true or false; write a text that says so in quotes")
         return value

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from minigpt.config.hyperparameters import Config, Place
-from minigpt.config.recipe import describe, read_yaml
+from minigpt.config.recipe import describe
 from minigpt.config.section import Section
+from minigpt.config.yaml_file import read_yaml
 from minigpt.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Search(Section):
 def load_search(path: Path) -> Search:
     """The search that a YAML file describes; UserError where it does not."""
     try:
-        return Search.model_validate(read_yaml(path))
+        return Search.model_validate(read_yaml(path, Search))
     except ValidationError as error:
         raise UserError(describe(error, path, model=Search)) from None
 

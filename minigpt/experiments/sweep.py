@@ -15,7 +15,8 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import Tree, make_config, read_yaml, save_recipe
+from minigpt.config.recipe import make_config, save_recipe
+from minigpt.config.yaml_file import Tree, read_yaml
 from minigpt.errors import UserError
 from minigpt.experiments.budget import choose
 from minigpt.experiments.search import Search, Value, load_search
@@ -64,13 +65,13 @@ class Sweep:
     def load(cls, path: Path) -> "Sweep":
         """The search in a YAML file; UserError where it is none, or where its recipe or a change is wrong."""
         search = load_search(path)
-        sweep = cls(search, path, read_yaml(path.parent / search.recipe))
+        sweep = cls(search, path, read_yaml(path.parent / search.recipe, Config))
         sweep.config({})
         return sweep
 
     def config(self, values: Mapping[str, Value]) -> Config:
         """The recipe with the search's changes and the values of one trial; UserError where they do not go together."""
-        changes = [f"{key}={json.dumps(value)}" for key, value in {**self.search.changes, **values}.items()]
+        changes = {**self.search.changes, **values}
         return make_config(self.recipe, self.path.parent / self.search.recipe, changes, changed_in=str(self.path))
 
     @property

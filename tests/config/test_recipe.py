@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from conftest import RECIPE
+from hypothesis import given
+from hypothesis import strategies as st
 
-from minigpt.config.recipe import json_schema, load_recipe
+from minigpt.config.recipe import json_schema, load_recipe, save_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.search import load_search
 
@@ -43,10 +46,13 @@ CHANGES = {
     "training.max_steps=2024-13-45": ["training.max_steps", "2024-13-45", "integer"],
     "training.max_steps=!!int x": ["training.max_steps", "!!int x", "integer"],
     "training.max_steps=[[" + "[" * 3000: ["training.max_steps", "[[[", "integer"],
-    "training.max_minutes=1e308": ["training.max_minutes", "1e308", "less than or equal to"],
+    "training.max_minutes=1e308": ["training.max_minutes", "1e+308", "less than or equal to"],
     "run.device=cuda:١": ["run.device", "cuda:١"],
-    'run.directory="a\\0b"': ["run.directory"],
-    "data.source=": ["data.source = null", "string"],
+    "run.directory=a\0b": ["run.directory"],
+    "data.source=": ['data.source = ""', "at least 1 character"],
+    "training.max_minutes=1:30": ['training.max_minutes = "1:30"', "number"],
+    "run.seed=0b11": ['run.seed = "0b11"', "integer"],
+    "run.compile=yes": ['run.compile = "yes"', "True or False"],
     "justtext": ["'justtext'", "section.key=value"],
 }
 
@@ -73,9 +79,11 @@ FILES = {
     "model: 3": ["model", "section"],
     "model: {n_layers: 2, n_layers: 3}": ["'n_layers' is given twice"],
     "\tmodel: x": ["not valid YAML"],
-    "a: &a [*a]": ["unknown key", "model"],
+    "a: &a [*a]": ["line 1", "*a", "write that value"],
+    "#" * 2**20 + "\n": ["1,048,576 bytes"],
     "a: " + "[" * 3000: ["not valid YAML"],
-    "run: {seed: 2024-13-45}": ["not valid YAML"],
+    "run: {seed: 2024-13-45}": ['run.seed = "2024-13-45"', "integer"],
+    "run: {name: true}": ["run.name = true", "in quotes"],
 }
 
 
@@ -89,8 +97,59 @@ def test_a_damaged_recipe_is_named_with_its_place(content: str, expected: list[s
         assert part in str(caught.value)
 
 
-def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
-    assert load_recipe(RECIPE, ["optimizer.learning_rate=1e-3"]).optimizer.learning_rate == 0.001
+NUMBERS = {"optimizer.learning_rate=1e-3": 0.001, "training.max_steps=0100": 100, "training.max_steps=1e3": 1000}
+
+
+@pytest.mark.parametrize(("change", "value"), NUMBERS.items())
+def test_numbers_are_read_as_people_write_them(change: str, value: float) -> None:
+    assert load_recipe(RECIPE, [change]).value(change.partition("=")[0]) == value
+
+
+TEXTS = [
+    "runs/exp #2",
+    "12:30",
+    "def ",
+    " x",
+    "a\nb\r\n",
+    '"Hi"',
+    "010",
+    "1.10",
+    "1_000",
+    "2024-11-05",
+    "1e3",
+    "yes",
+    "[",
+    "*a",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_the_text_as_it_stands(text: str, tmp_path: Path) -> None:
+    changed = load_recipe(RECIPE, [f"sampling.prompt={text}", f"run.directory={text}"])
+    save_recipe(changed, tmp_path / "config.yaml")
+    for config in (changed, load_recipe(tmp_path / "config.yaml")):
+        assert (config.sampling.prompt, config.run.directory) == (text, text)
+
+
+@given(st.text())
+def test_every_text_comes_back_from_a_saved_recipe(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "config.yaml")
+        save_recipe(load_recipe(RECIPE, [f"sampling.prompt={text}"]), path)
+        assert load_recipe(path).sampling.prompt == text
+
+
+def test_a_text_in_a_recipe_needs_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("run: {name: 010, directory: 1.10}\ndata: {source: 2024-11-05}\ntraining: {max_steps: 010}")
+    config = load_recipe(path)
+    assert (config.run.name, config.run.directory, config.data.source) == ("010", "1.10", "2024-11-05")
+    assert config.training.max_steps == 10
+
+
+def test_null_is_a_text_only_where_there_must_be_one() -> None:
+    config = load_recipe(RECIPE, ["run.directory=null", "sampling.prompt=null"])
+    assert (config.run.directory, config.sampling.prompt) == (None, "null")
 
 
 def test_the_schema_for_editors_is_up_to_date() -> None:
