@@ -1,11 +1,15 @@
 """A run is a folder: what is where in it, and how a trained model is taken out of it."""
 
 import re
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import NonNegativeInt, TypeAdapter
+from pydantic import ConfigDict, NonNegativeInt, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -13,7 +17,11 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError, nearest
 from minigpt.model.gpt import GPT
+from minigpt.storage.checksums import DamageError, check_file, read_sealed
 from minigpt.tokenizers import Tokenizer, load_tokenizer
+
+WEIGHTS, STATE, METADATA = "model.safetensors", "training_state.pt", "metadata.json"
+"""Files of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,13 @@ class RunFolder:
         return self.path / "checkpoints" / f"step-{step:08d}"
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Index:
-    """Steps of the last and of the best checkpoint (best: None before the first evaluation)."""
+    """Steps of the checkpoints that a run can go on from: the last, the best evaluated one, the one before the last."""
 
     last: NonNegativeInt
     best: NonNegativeInt | None
+    previous: NonNegativeInt | None = None
 
 
 @dataclass(frozen=True)
@@ -87,21 +96,54 @@ def open_folder(path: Path) -> RunFolder:
 
 
 def read_index(folder: RunFolder) -> Index:
-    """The run's checkpoint index; UserError where it is missing or damaged."""
+    """The run's checkpoint index; put together from the checkpoints, with a warning, where it is not as it was written.
+
+    UserError where there is no checkpoint, or none that is whole.
+    """
     steps = kept_steps(folder)
     if not steps:
-        raise UserError(f"{folder.path}: has no checkpoint yet; train it first")
+        raise UserError(
+            f"{folder.path}: has no checkpoint; copy the run's folder again from where it had one, or begin it anew: "
+            f"minigpt train {folder.config} run.directory={folder.path} --overwrite"
+        )
     try:
-        return TypeAdapter(Index).validate_json(folder.index.read_bytes(), strict=True)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "damaged"
-        right = f'{{"last": {steps[-1]}, "best": null}}'
-        raise UserError(f"{folder.index}: {reason}; restore it, or write {right} into it") from None
+        return Index(**read_sealed(folder.index))
+    except (DamageError, ValidationError) as error:
+        reason = error if isinstance(error, DamageError) else f"{folder.index}: damaged"
+    for step in reversed(steps):
+        with suppress(DamageError):
+            best = read_metadata(folder, step)["best_step"]
+            if (folder.checkpoint(step) / STATE).is_file():
+                print(f"warning: {reason}; step {step} is the last whole checkpoint", file=sys.stderr)  # noqa: T201
+                return Index(step, best if best in steps else None)
+    raise DamageError(f"{reason}, and so are the checkpoints; copy the run's folder again from where it was whole")
+
+
+def read_metadata(folder: RunFolder, step: int) -> dict[str, Any]:
+    """What was saved with a checkpoint: progress, the model's shape, checksums; DamageError where it is not whole."""
+    path = folder.checkpoint(step) / METADATA
+    metadata = read_sealed(path)
+    if metadata.get("step") != step:
+        raise DamageError(f"{path}: belongs to step {metadata.get('step')}")
+    return metadata
+
+
+def checked(folder: RunFolder, step: int, name: str) -> Path:
+    """A file of a checkpoint, as it was written; DamageError where it is not."""
+    path = folder.checkpoint(step) / name
+    try:
+        check_file(path, read_metadata(folder, step)["files"][name])
+    except DamageError as error:
+        others = [str(other) for other in kept_steps(folder) if (folder.checkpoint(other) / name).is_file()]
+        others = [other for other in others if other != str(step)]
+        instead = f", or take another checkpoint with --checkpoint: {', '.join(others)}" if others else ""
+        raise DamageError(f"{error}; copy it again from where it was whole{instead}") from None
+    return path
 
 
 def kept_steps(folder: RunFolder) -> list[int]:
     """Steps of the checkpoints that are in the folder, in order."""
-    names = (path.name for path in folder.index.parent.glob("step-*"))
+    names = (path.parent.name for path in folder.index.parent.glob(f"step-*/{WEIGHTS}"))
     return sorted(int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name))
 
 
@@ -123,15 +165,26 @@ def load_run(path: Path, which: str = "best", device: torch.device | None = None
     config = load_recipe(folder.config)
     tokenizer = load_tokenizer(folder.tokenizer)
     step = checkpoint_step(folder, which)
-    if config.model.vocab_size != tokenizer.vocab_size:
-        raise UserError(f"{folder.tokenizer}: does not belong to this run (another vocabulary size than config.yaml's)")
+    weights = checked(folder, step, WEIGHTS)
+    check_belongings(folder, config, tokenizer, read_metadata(folder, step))
     model = GPT(config.model)
-    load_weights(model, folder.checkpoint(step) / "model.safetensors")
+    load_weights(model, weights)
     return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
 
 
+def check_belongings(folder: RunFolder, config: Config, tokenizer: Tokenizer, metadata: dict[str, Any]) -> None:
+    """UserError where a run's recipe or tokenizer is not the one that its checkpoint was trained with."""
+    for key, value in config.model.model_dump().items():
+        if value != metadata["model"][key]:
+            raise UserError(
+                f"{folder.config}: model.{key} = {value}: its checkpoint has {metadata['model'][key]}; put that back"
+            )
+    if tokenizer.fingerprint != metadata["tokenizer"]:
+        raise DamageError(f"{folder.tokenizer}: is another run's; copy it again from where this run was whole")
+
+
 def load_weights(model: GPT, path: Path) -> None:
-    """Read a checkpoint's weights into `model`; UserError where they are damaged or of another shape."""
+    """Read a checkpoint's weights into `model`; DamageError where they are of another shape."""
     try:
         weights = load_file(path)
         if model.config.tie_embeddings:
@@ -139,7 +192,4 @@ def load_weights(model: GPT, path: Path) -> None:
         model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{path}: not this run's weights ({reason}); restore the file, or take another checkpoint: "
-            "with --checkpoint, or to resume by its step in index.json"
-        ) from None
+        raise DamageError(f"{path}: not this run's weights ({reason}); copy it again from where it was whole") from None

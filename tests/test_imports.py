@@ -9,13 +9,14 @@ PACKAGE = Path(__file__).parents[1] / "minigpt"
 ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
     "__init__": set(),
     "errors": set(),
-    "config": {"errors"},
-    "tokenizers": {"errors"},
+    "storage": {"errors"},
+    "config": {"storage", "errors"},
+    "tokenizers": {"storage", "errors"},
     "model": {"config"},
     "hardware": {"model", "config", "errors"},
     "optimizers": {"config"},
-    "data": {"tokenizers", "config", "errors"},
-    "runs": {"model", "tokenizers", "config", "errors"},
+    "data": {"tokenizers", "config", "storage", "errors"},
+    "runs": {"model", "tokenizers", "config", "storage", "errors"},
     "interop": {"runs", "model", "tokenizers", "config", "errors"},
     "inference": {"hardware", "model", "config", "errors"},
     "generation": {"inference", "hardware", "runs", "model", "config", "errors"},
@@ -23,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
     "evaluation": {"inspection", "generation", "hardware", "runs", "data", "model", "tokenizers", "config", "errors"},
     "training": {
         "evaluation", "generation", "inference", "hardware", "runs", "optimizers", "data", "model", "tokenizers",
-        "config", "errors", "__init__",
+        "config", "storage", "errors", "__init__",
     },
     "experiments": {
         "training", "evaluation", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "errors",

@@ -23,6 +23,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint.")
     ] = None,
+    checkpoint: Annotated[str, typer.Option(help="With --resume: last, best or a step whose state was kept.")] = "last",
     overwrite: Annotated[bool, typer.Option(help="Replace the run folder if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Two steps and one evaluation; writes nothing.")] = False,
     find_lr: Annotated[
@@ -41,7 +42,7 @@ def train(
         from minigpt.training import run
 
         with _reported() as hooks:
-            folder, evaluation = run.resume(resume, words, hooks)
+            folder, evaluation = run.resume(resume, words, hooks, checkpoint)
     else:
         if not words:
             raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")

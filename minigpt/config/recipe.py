@@ -14,6 +14,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.section import Section
 from minigpt.config.yaml_file import Tree, read_value, read_yaml, write_yaml
 from minigpt.errors import UserError, nearest
+from minigpt.storage.writing import write_whole
 
 
 def load_recipe(path: Path, changes: Iterable[str] = ()) -> Config:
@@ -37,7 +38,7 @@ def make_config(tree: Tree, path: Path, changes: Mapping[str, Any], changed_in: 
 
 def save_recipe(config: Config, path: Path) -> None:
     """Write `config` as YAML."""
-    path.write_text(to_yaml(config), encoding="utf-8")
+    write_whole(path, to_yaml(config).encode())
 
 
 def to_yaml(config: Config) -> str:

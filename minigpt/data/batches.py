@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from minigpt.data.tokens import Ids, TokenStream
+from minigpt.data.shards import Ids
+from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError
 
 IGNORED = -100

@@ -1,58 +1,91 @@
-"""A plain text from the network, fetched once."""
+"""A text from the network, fetched once."""
 
 import hashlib
 import http.client
 import os
+import re
+import sys
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
-from minigpt.data.files import make_folder
+from minigpt.data.files import FORMATS, make_folder
 from minigpt.errors import UserError
+from minigpt.storage.checksums import DamageError, check_file, file_checksum, read_sealed, sealed
+from minigpt.storage.writing import write_whole
 
 
 def download(
     address: str, sha256: str | None, folder: Path, opener: Callable[..., Any] = urllib.request.urlopen
 ) -> Path:
-    """The text behind an https address, as a file in `folder`; UserError without network or with another checksum."""
-    path = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.txt"
-    if not path.exists():
+    """The text behind an https address, as a file in `folder`; UserError without network or with another SHA-256.
+
+    The file keeps the ending by which its format is known. What came with it is told by a file beside it.
+    """
+    path = folder / (hashlib.sha256(address.encode()).hexdigest()[:16] + _ending(address))
+    manifest = path.with_name(f"{path.name}.manifest")
+    if not _is_whole(path, manifest):
         make_folder(folder, "data.directory")
         partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
         try:
-            _fetch(address, partial, opener)
-            _check(partial, address, sha256)
+            found = _fetch(address, partial, opener)
+            _check(found, address, sha256, "or look for the right address")
+            record = {"address": address, "sha256": found, "xxh3": file_checksum(partial)}
+            manifest.unlink(missing_ok=True)
             partial.replace(path)
+            write_whole(manifest, sealed(record))
         finally:
             partial.unlink(missing_ok=True)
-    _check(path, address, sha256)
+    _check(read_sealed(manifest)["sha256"], address, sha256, f"or delete {path} to fetch the text again")
     return path
 
 
-def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> None:
+def _ending(address: str) -> str:
+    suffix = PurePosixPath(re.split("[?#]", address)[0]).suffix.lower()
+    return suffix if suffix in FORMATS else ".txt"
+
+
+def _is_whole(path: Path, manifest: Path) -> bool:
+    """Whether a text is there as it came; says where it is not any more."""
+    if not (path.exists() and manifest.exists()):
+        return False
+    try:
+        check_file(path, read_sealed(manifest)["xxh3"])
+    except DamageError as error:
+        print(f"warning: {error}; fetched anew", file=sys.stderr)  # noqa: T201
+        return False
+    return True
+
+
+def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> str:
+    """Write what is behind an address into a file, all of it; its SHA-256."""
+    digest, received = hashlib.sha256(), 0
     try:
         with opener(address, timeout=30) as answer, path.open("wb") as file:
             total = int(answer.headers.get("Content-Length") or 0) or None
             with tqdm(desc=f"fetching {address}", total=total, unit="B", unit_scale=True, delay=1.0) as bar:
                 while block := answer.read(2**20):
                     file.write(block)
+                    digest.update(block)
+                    received += len(block)
                     bar.update(len(block))
+            if total is not None and received != total:
+                raise OSError(f"{received:,} of {total:,} bytes came")
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise UserError(
             f"data.source = {address}: cannot be fetched ({reason}); "
-            "connect to the network, or give a copy on this machine with data.source=PATH"
+            "connect to the network and run the command again, or give a copy on this machine with data.source=PATH"
         ) from None
+    return digest.hexdigest()
 
 
-def _check(path: Path, address: str, sha256: str | None) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+def _check(found: str, address: str, sha256: str | None, remedy: str) -> None:
     if sha256 is not None and found != sha256:
         raise UserError(
             f"data.source = {address}: the text's SHA-256 is {found}, and data.sha256 says {sha256}; "
-            f"correct data.sha256 if the new text is wanted, and delete {path} to fetch it again"
+            f"correct data.sha256 if that text is wanted, {remedy}"
         )

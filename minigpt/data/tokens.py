@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,24 +12,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minigpt.data.files import make_folder
+from minigpt.data.shards import MANIFEST, Ids, ShardWriter, open_shards, read_manifest
 from minigpt.data.sources import Piece, Source, Split
 from minigpt.errors import UserError
+from minigpt.storage.checksums import sealed
+from minigpt.storage.writing import write_through
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
 
-FORMAT = 1
-SHARD_TOKENS = 64 * 2**20
+FORMAT = 2
 GROUP = 2**16
 """Characters that are worth a task of their own."""
 GROUPS_IN_FLIGHT = 2 * (os.cpu_count() or 1)
-
-Ids = NDArray[np.unsignedinteger[Any]]
 
 
 class TokenStream:
@@ -73,7 +73,10 @@ def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Pat
     key = hashlib.sha256(json.dumps([FORMAT, source.fingerprint, kind, vocab_size]).encode()).hexdigest()[:16]
     path = directory / "prepared" / "tokenizers" / f"{key}.json"
     if path.exists():
-        return load_tokenizer(path)
+        try:
+            return load_tokenizer(path)
+        except UserError:
+            print(f"warning: {path}: damaged; learned anew", file=sys.stderr)  # noqa: T201
     splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
     tokenizer = build_tokenizer(kind, vocab_size, (piece.text for split in splits for piece in source.pieces(split)))
     make_folder(path.parent, "data.directory")
@@ -85,12 +88,12 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
     """The source's tokens on disk, encoded now or found from an earlier time; the validation part cut off its end."""
     key = hashlib.sha256(f"{FORMAT} {source.fingerprint} {tokenizer.fingerprint}".encode()).hexdigest()[:16]
     folder = directory / "prepared" / key
-    reused = _is_whole(folder)
-    if not reused:
-        _encode_all(source, tokenizer, folder)
-    train = _open_split(folder, "train")
+    manifest = read_manifest(folder)
+    reused = manifest is not None
+    manifest = manifest or _encode_all(source, tokenizer, folder)
+    train = TokenStream(open_shards(folder, manifest, "train"))
     if source.has_validation:
-        validation = _open_split(folder, "validation")
+        validation = TokenStream(open_shards(folder, manifest, "validation"))
     else:
         cut = validation_start(train, validation_fraction, tokenizer.end_of_text)
         train, validation = train.part(0, cut), train.part(cut, len(train))
@@ -110,7 +113,7 @@ def validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> 
     return int(boundaries[np.abs(boundaries - cut).argmin()]) if len(boundaries) else cut
 
 
-def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> None:
+def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
     """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
     make_folder(folder.parent, "data.directory")
     for leftover in folder.parent.glob(f".partial-{folder.name}-*"):
@@ -123,13 +126,14 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> None:
     try:
         manifest: dict[str, Any] = {"format": FORMAT, "text": source.description, "dtype": dtype.name, "splits": {}}
         for split in splits:
-            with _ShardWriter(partial, split, dtype) as writer:
+            with ShardWriter(partial, split, dtype) as writer:
                 for ids in encoded(_with_progress(source.pieces(split), source.description), tokenizer):
                     writer.write(ids)
-            manifest["splits"][split] = writer.lengths
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            manifest["splits"][split] = writer.shards
+        write_through(partial / MANIFEST, sealed(manifest))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
+        return manifest
     except OSError as error:
         raise UserError(
             f"{folder.parent}: cannot hold the prepared tokens ({error.strerror}); "
@@ -168,61 +172,6 @@ def _grouped(pieces: Iterable[Piece]) -> Iterator[list[tuple[str, bool]]]:
             group, size = [], 0
     if group:
         yield group
-
-
-class _ShardWriter:
-    """Writes ids to `SPLIT-00000.bin` and so on."""
-
-    def __init__(self, folder: Path, split: str, dtype: np.dtype[Any]) -> None:
-        self._folder, self._split, self._dtype = folder, split, dtype
-        self.lengths: list[int] = []
-
-    def __enter__(self) -> Self:
-        self._open()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def write(self, ids: TokenIds) -> None:
-        while len(ids):
-            room = SHARD_TOKENS - self.lengths[-1]
-            self._file.write(ids[:room].astype(self._dtype).tobytes())
-            self.lengths[-1] += len(ids[:room])
-            ids = ids[room:]
-            if self.lengths[-1] == SHARD_TOKENS:
-                self._close()
-                self._open()
-
-    def _open(self) -> None:
-        self._file = (self._folder / f"{self._split}-{len(self.lengths):05d}.bin").open("wb")
-        self.lengths.append(0)
-
-    def _close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether every shard that the manifest names is there in its full length."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        size = np.dtype(manifest["dtype"]).itemsize
-        return manifest["format"] == FORMAT and all(
-            (folder / f"{split}-{shard:05d}.bin").stat().st_size == length * size
-            for split, lengths in manifest["splits"].items()
-            for shard, length in enumerate(lengths)
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _open_split(folder: Path, split: str) -> TokenStream:
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    lengths = manifest["splits"][split]
-    paths = [folder / f"{split}-{shard:05d}.bin" for shard, length in enumerate(lengths) if length]
-    return TokenStream([np.memmap(path, np.dtype(manifest["dtype"]), "r") for path in paths])
 
 
 def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:

@@ -1,10 +1,10 @@
 """Tokenizers: text as numbers, by character, byte, frequent pair (bpe) or word, or as one of tiktoken's encodings."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from minigpt.errors import UserError, nearest
+from minigpt.storage.checksums import DamageError, read_json, unsealed
 from minigpt.tokenizers.base import FORMAT, VERSION, TokenIds, Tokenizer, read_field
 from minigpt.tokenizers.bpe import BytePairTokenizer
 from minigpt.tokenizers.byte import ByteTokenizer
@@ -63,23 +63,20 @@ def named_tokenizer(name: str) -> Tokenizer:
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer that was saved to `path`; UserError where there is none, or none that is whole."""
+    remedy = "copy it again from where it was whole, or train anew"
     try:
-        fields = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the tokenizer: {error.strerror}; copy the run's whole folder") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a tokenizer that minigpt saved, as it is not JSON ({error})") from error
-    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-        raise UserError(f'{path}: not a tokenizer that minigpt saved, as it has no "format": "{FORMAT}"')
-    if fields.get("version") != VERSION:
-        raise UserError(
-            f"{path}: its tokenizer format has version {fields.get('version')!r} and this minigpt reads {VERSION}; "
-            "use the minigpt that saved it"
-        )
-    try:
+        fields = read_json(Path(path))
+        if fields.get("format") != FORMAT:
+            raise ValueError(f'it has no "format": "{FORMAT}"')
+        if fields.get("version") != VERSION:
+            raise UserError(
+                f"{path}: its tokenizer format has version {fields.get('version')!r} and this minigpt reads {VERSION}; "
+                "use the minigpt that saved it"
+            )
+        fields = unsealed(fields)
         kind = read_field(fields, "kind", str)
         return KINDS.get(kind, BytePairTokenizer).from_fields(fields)
+    except DamageError as error:
+        raise DamageError(f"{error}; {remedy}") from None
     except ValueError as error:
-        raise UserError(
-            f"{path}: damaged tokenizer: {error}; copy it again from where it was whole, or train anew"
-        ) from error
+        raise DamageError(f"{path}: damaged tokenizer: {error}; {remedy}") from None

@@ -1,9 +1,6 @@
 """What every tokenizer does: text to ids, ids to text, and itself to one JSON file."""
 
-import contextlib
 import hashlib
-import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -14,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt.errors import UserError
+from minigpt.storage.checksums import sealed
+from minigpt.storage.writing import write_whole
 
 FORMAT = "minigpt-tokenizer"
-VERSION = 1
+VERSION = 2
 END_OF_TEXT = "<|endoftext|>"
 SINGLE_BYTES = [bytes([byte]) for byte in range(256)]
 
@@ -63,8 +62,7 @@ class Tokenizer(ABC):
 
     def to_json(self) -> bytes:
         """The content of the tokenizer's file: everything that `load_tokenizer` needs."""
-        document = {"format": FORMAT, "version": VERSION, "kind": self.kind, **self._fields()}
-        return json.dumps(document, indent=1).encode() + b"\n"
+        return sealed({"format": FORMAT, "version": VERSION, "kind": self.kind, **self._fields()})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -73,19 +71,10 @@ class Tokenizer(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write the file whole or not at all; UserError where the place does not allow it."""
-        path = Path(path)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            with beside.open("wb") as file:
-                file.write(self.to_json())
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            write_whole(Path(path), self.to_json())
         except OSError as error:
             raise UserError(f"{path}: cannot write the tokenizer: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
 
     @abstractmethod
     def _encode(self, text: str) -> TokenIds:

@@ -1,9 +1,8 @@
 """Checkpoints: written beside their place, flushed to disk, then renamed, so that a reader sees a whole one or none."""
 
 import io
-import json
-import os
 import pickle
+import re
 import shutil
 from collections.abc import Collection
 from dataclasses import asdict
@@ -19,7 +18,9 @@ from minigpt import __version__
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import Optimizers
-from minigpt.runs import Index, RunFolder, load_weights, read_index
+from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, load_weights
+from minigpt.storage.checksums import DamageError, checksum, sealed
+from minigpt.storage.writing import flush_folder, write_through, write_whole
 
 
 @dataclass
@@ -41,8 +42,11 @@ class Progress:
     """Steps since it was last changed."""
 
 
-def save_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, progress: Progress) -> None:
-    """Save everything that an exact continuation needs; raises OSError where the disk does not take it."""
+def save_checkpoint(folder: RunFolder, model: GPT, tokenizer: str, optimizers: Optimizers, progress: Progress) -> None:
+    """Save everything that an exact continuation needs, and what it belongs to, such as the tokenizer's fingerprint.
+
+    Raises OSError where the disk does not take it.
+    """
     place = folder.checkpoint(progress.step)
     partial = place.with_name(f".partial-{place.name}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -53,14 +57,22 @@ def save_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, progr
             del weights["lm_head.weight"]
         state = io.BytesIO()
         torch.save({"optimizers": optimizers.state_dict(), "progress": asdict(progress)}, state)
-        metadata = {**asdict(progress), "minigpt": __version__, "torch": torch.__version__}
-        write_durably(partial / "model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
-        write_durably(partial / "training_state.pt", state.getvalue())
-        write_durably(partial / "metadata.json", json.dumps(metadata, indent=1).encode())
+        contents = {WEIGHTS: safetensors.torch.save(weights, {"format": "pt"}), STATE: state.getvalue()}
+        for name, content in contents.items():
+            write_through(partial / name, content)
+        metadata = {
+            **asdict(progress),
+            "minigpt": __version__,
+            "torch": torch.__version__,
+            "model": model.config.model_dump(),
+            "tokenizer": tokenizer,
+            "files": {name: checksum(content) for name, content in contents.items()},
+        }
+        write_through(partial / METADATA, sealed(metadata))
         if place.exists():
-            _delete(place)
+            delete_checkpoint(place)
         partial.rename(place)
-        _flush_directory(place.parent)
+        flush_folder(place.parent)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -68,17 +80,14 @@ def save_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, progr
 
 def write_index(folder: RunFolder, index: Index, series: Collection[int] = ()) -> None:
     """Make `index` the truth, and delete the checkpoints that it does not name; the weights of a `series` stay."""
-    partial = folder.index.with_name(".partial-index.json")
-    write_durably(partial, json.dumps(asdict(index)).encode())
-    partial.replace(folder.index)
-    _flush_directory(folder.index.parent)
-    kept = {folder.checkpoint(step) for step in (index.last, index.best) if step is not None}
+    write_whole(folder.index, sealed(asdict(index)))
+    kept = {folder.checkpoint(step) for step in (index.last, index.best, index.previous) if step is not None}
     to_look_at = {folder.checkpoint(step) for step in series}
-    for path in [path for path in folder.index.parent.iterdir() if path.is_dir() and path not in kept]:
-        if path in to_look_at:
-            (path / "training_state.pt").unlink(missing_ok=True)
-        else:
-            _delete(path)
+    for path in own_folders(folder):
+        if path in to_look_at - kept:
+            (path / STATE).unlink(missing_ok=True)
+        elif path not in kept:
+            delete_checkpoint(path)
 
 
 def thinned(steps: Collection[int], every: int, n: int) -> set[int]:
@@ -88,17 +97,15 @@ def thinned(steps: Collection[int], every: int, n: int) -> set[int]:
     return kept if n else set()
 
 
-def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers) -> Progress:
-    """Bring model and optimizers to the last checkpoint's state; UserError where it is damaged."""
-    place = folder.checkpoint(read_index(folder).last)
-    load_weights(model, place / "model.safetensors")
-    path = place / "training_state.pt"
+def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, step: int) -> Progress:
+    """Bring model and optimizers to the state of a checkpoint; UserError where it is damaged."""
+    load_weights(model, checked(folder, step, WEIGHTS))
+    path = checked(folder, step, STATE)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         progress, optimizer_states = Progress(**state["progress"]), state["optimizers"]
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "damaged"
-        raise UserError(f"{path}: {reason}; restore it, or name another checkpoint as last in index.json") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+        raise DamageError(f"{path}: not a training state ({type(error).__name__}); restore it") from None
     try:
         optimizers.load_state_dict(optimizer_states)
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError):
@@ -108,23 +115,21 @@ def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers) -> Pr
     return progress
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def delete_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint; it loses its name first, so that half a one is never taken for whole.
 
-
-def _delete(folder: Path) -> None:
-    """Delete a checkpoint; it loses its name first, so that half a one is never taken for whole."""
+    What somebody has put beside its files stays.
+    """
     doomed = folder if folder.name.startswith(".") else folder.rename(folder.with_name(f".deleted-{folder.name}"))
-    shutil.rmtree(doomed)
+    for name in (METADATA, STATE, WEIGHTS):
+        (doomed / name).unlink(missing_ok=True)
+    try:
+        doomed.rmdir()
+    except OSError:
+        doomed.rename(folder)
 
 
-def _flush_directory(folder: Path) -> None:
-    """Wait until a rename inside `folder` is on disk (Windows does so by itself)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+def own_folders(folder: RunFolder) -> list[Path]:
+    """Folders of checkpoints, half ones included: those that may be deleted."""
+    paths = folder.index.parent.glob("*step-*")
+    return [path for path in paths if re.fullmatch(r"(\.(partial|deleted)-)?step-[0-9]{8,18}", path.name)]

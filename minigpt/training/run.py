@@ -1,8 +1,8 @@
 """From a recipe to a run folder: everything that comes before the training loop's first step."""
 
-import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -20,12 +20,14 @@ from minigpt.hardware.device import Engine
 from minigpt.hardware.memory import check_memory
 from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
-from minigpt.runs import RunFolder, open_folder
+from minigpt.runs import RunFolder, check_belongings, checkpoint_step, kept_steps, open_folder, read_metadata
+from minigpt.storage.lock import locked
 from minigpt.training.budget import tokens_per_step
 from minigpt.training.corpus import Corpus, prepare_corpus
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
-from minigpt.training.metrics import check_tensorboard
+from minigpt.training.metrics import check_tensorboard, read_metrics
+from minigpt.training.place import check_place, clear
 from minigpt.training.trainer import Trainer
 
 FIXED = ("data", "tokenizer", "model")
@@ -37,7 +39,7 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
     with join_processes() as processes:
         if processes.first:
-            _check_place(folder, overwrite)
+            check_place(folder, overwrite)
         source = None
         if config.auto:
             assert hooks.choose is not None
@@ -46,16 +48,23 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
         return folder, _train(config, folder, processes, hooks, source)
 
 
-def resume(path: Path, changes: list[str], hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
-    """Go on with a run from its last checkpoint; `changes` may not touch what the model is made of and learns from."""
+def resume(
+    path: Path, changes: list[str], hooks: Hooks = NO_HOOKS, checkpoint: str = "last"
+) -> tuple[RunFolder, Evaluation]:
+    """Go on with a run from a checkpoint; `changes` may not touch what the model is made of and learns from.
+
+    A run that has none yet begins.
+    """
     folder = open_folder(path)
     before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
     check_chosen(config, Path("command line"))
     for section in FIXED:
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
-    with join_processes() as processes:
-        return folder, _train(config, folder, processes, hooks, resume=True)
+    with join_processes() as processes, locked(folder.path) if processes.first else nullcontext():
+        begun = kept_steps(folder) or read_metrics(folder.metrics)
+        step = checkpoint_step(folder, checkpoint) if begun or checkpoint != "last" else None
+        return folder, _train(config, folder, processes, hooks, resume=True, step=step)
 
 
 def _train(
@@ -65,6 +74,7 @@ def _train(
     hooks: Hooks,
     source: Source | None = None,
     resume: bool = False,
+    step: int | None = None,
 ) -> Evaluation:
     if config.run.tensorboard:
         check_tensorboard()
@@ -73,7 +83,7 @@ def _train(
     check_memory(config, at_least, engine.device, processes.world_size)
     rows = config.training.batch_size // processes.world_size
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
-    corpus = prepare_corpus(config, processes, source, folder.tokenizer if resume else None)
+    corpus = prepare_corpus(config, processes, source, None if step is None else folder.tokenizer)
     began = time.perf_counter()
     config = _with_possible_prompt(config, corpus)
     vocab_size = corpus.tokenizer.vocab_size
@@ -81,6 +91,8 @@ def _train(
         raise UserError(f"model.vocab_size = {config.model.vocab_size}: the tokenizer has {vocab_size}; leave it out")
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
     check_memory(config, shape, engine.device, processes.world_size)
+    if step is not None:
+        check_belongings(folder, config, corpus.tokenizer, read_metadata(folder, step))
     model = GPT(shape)
     model.initialise(config.run.seed)
     model.to(engine.device).train()
@@ -91,15 +103,17 @@ def _train(
             "model": model.config,
         }
     )
-    trainer = Trainer(config, folder, corpus, model, engine, processes, resume, hooks)
-    if processes.first:
-        if not resume and folder.path.is_dir():
-            shutil.rmtree(folder.path)  # empty, or to be overwritten: `start` has looked
+    trainer = Trainer(config, folder, corpus, model, engine, processes, step, hooks)
+    if processes.first and not resume:
         make_folder(folder.path, "run.directory")
-        save_recipe(config, folder.config)
-        corpus.tokenizer.save(folder.tokenizer)
-        _say(describe(config, folder, corpus, model, engine))
-    return trainer.train(began)
+    with locked(folder.path) if processes.first and not resume else nullcontext():
+        if processes.first:
+            if not resume:
+                clear(folder)  # empty, or to be overwritten: `start` has looked
+            save_recipe(config, folder.config)
+            corpus.tokenizer.save(folder.tokenizer)
+            _say(describe(config, folder, corpus, model, engine))
+        return trainer.train(began)
 
 
 def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
@@ -114,21 +128,6 @@ def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
         _say(f"warning: sampling.prompt is left out: {error}")
         sampling = sampling.model_copy(update={"prompt": ""})
     return config.model_copy(update={"sampling": sampling})
-
-
-def _check_place(folder: RunFolder, overwrite: bool) -> None:
-    """Say what stands in a new run's way; nothing is deleted before its data and model are known to be good."""
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UserError(f"{folder.path}: is not a folder; choose another run.directory")
-    if not folder.path.exists() or not any(folder.path.iterdir()):
-        return
-    if not folder.config.is_file():
-        raise UserError(f"{folder.path}: holds other things than a run; choose another run.name or run.directory")
-    if not overwrite:
-        raise UserError(
-            f"{folder.path}: exists already; go on with --resume {folder.path}, choose another run.name=..., "
-            "or replace it with --overwrite"
-        )
 
 
 def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engine: Engine) -> str:

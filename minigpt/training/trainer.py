@@ -32,7 +32,7 @@ from minigpt.training.metrics import MetricsLog, ProgressBar, open_tensorboard
 
 
 class Trainer:
-    """One run in one process. `model` is already on the engine's device; `resume` goes on from the last checkpoint."""
+    """One run in one process. `model` is already on the engine's device; it goes on from the checkpoint of a `step`."""
 
     def __init__(
         self,
@@ -42,14 +42,15 @@ class Trainer:
         model: GPT,
         engine: Engine,
         processes: Processes,
-        resume: bool = False,
+        step: int | None = None,
         hooks: Hooks = NO_HOOKS,
     ) -> None:
         self.config, self.folder, self.corpus = config, folder, corpus
         self.model, self.engine, self.processes, self.hooks = model, engine, processes, hooks
         self.optimizers = make_optimizers(model, config, engine.dtype)
-        self.progress = load_checkpoint(folder, model, self.optimizers) if resume else Progress()
-        self.saved_step = self.progress.step if resume else None
+        self.progress = Progress() if step is None else load_checkpoint(folder, model, self.optimizers, step)
+        self.saved_step = step
+        self.previous_step: int | None = None
         self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
         self.batches = Batches(
             corpus.train,
@@ -165,8 +166,9 @@ class Trainer:
     def save(self) -> None:
         """Save a checkpoint of this step, unless it is the one that the run was resumed from."""
         if self.log and self.progress.step != self.saved_step:
-            self.progress.metrics_bytes = self.log.position()
-            save_checkpoint(self.folder, self.model, self.optimizers, self.progress)
+            self.progress.metrics_bytes, self.previous_step = self.log.position(), self.saved_step
+            fingerprint = self.corpus.tokenizer.fingerprint
+            save_checkpoint(self.folder, self.model, fingerprint, self.optimizers, self.progress)
             self.write_index()
         self.saved_step = self.progress.step
         self.processes.wait()
@@ -175,7 +177,7 @@ class Trainer:
         """Say which checkpoints are last and best; of the others, a thinned series stays to be looked at."""
         training = self.config.training
         series = thinned(kept_steps(self.folder), training.checkpoint_every, training.keep_checkpoints)
-        write_index(self.folder, Index(self.progress.step, self.progress.best_step), series)
+        write_index(self.folder, Index(self.progress.step, self.progress.best_step, self.previous_step), series)
 
     def evaluate(self) -> Evaluation:
         """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""

@@ -9,6 +9,9 @@ import pytest
 import torch
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.runs import RunFolder, read_index
+from minigpt.storage.checksums import sealed
+
 COMMANDS: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     "missing recipe": (lambda run: ["train", "configs/none.yaml"], ["configs/none.yaml", "no such recipe"]),
     "unknown option": (lambda run: ["train", RECIPE, "--fast"], ["--fast"]),
@@ -96,23 +99,20 @@ def put_folder(path: Path) -> None:
     path.mkdir()
 
 
-INDEX, STATE = Path("checkpoints/index.json"), Path("checkpoints/step-00000012/training_state.pt")
+STATE = Path("checkpoints/step-00000012/training_state.pt")
 DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "metrics not text": (lambda run: (run / "metrics.jsonl").write_bytes(b"\xff" * 9999 + b"\n"), ["line 1"]),
     "metrics a folder": (lambda run: put_folder(run / "metrics.jsonl"), ["metrics.jsonl: Is a directory"]),
-    "step a word": (lambda run: damage_state(run, step="x"), [str(STATE), "damaged; restore it"]),
-    "step below zero": (lambda run: damage_state(run, step=-1), [str(STATE), "damaged; restore it"]),
-    "no tokens": (lambda run: damage_state(run, tokens=None), [str(STATE), "damaged; restore it"]),
-    "state not torch's": (lambda run: (run / STATE).write_bytes(b"\x80"), [str(STATE), "damaged; restore it"]),
-    "state away": (lambda run: (run / STATE).unlink(), [str(STATE), "No such file", "restore it"]),
-    "index empty": (lambda run: (run / INDEX).write_text(""), ['damaged; restore it, or write {"last": 12']),
-    "index endless": (lambda run: (run / INDEX).write_text('{"last": 1e999, "best": null}'), ["damaged"]),
-    "index too deep": (lambda run: (run / INDEX).write_text("[" * 100_000), ["damaged"]),
-    "index a folder": (lambda run: put_folder(run / INDEX), ["Is a directory; restore it"]),
-    "checkpoints away": (lambda run: shutil.rmtree(run / "checkpoints"), ["has no checkpoint yet"]),
+    "state of another": (
+        lambda run: damage_state(run, step=7),
+        [str(STATE), "another checkpoint with --checkpoint: 9"],
+    ),
+    "state not torch's": (lambda run: (run / STATE).write_bytes(b"\x80"), [str(STATE), "checksum is another"]),
+    "state away": (lambda run: (run / STATE).unlink(), [str(STATE), "No such file", "--checkpoint"]),
+    "checkpoints away": (lambda run: shutil.rmtree(run / "checkpoints"), ["has no checkpoint; copy", "--overwrite"]),
     "weights short": (
         lambda run: (run / STATE).with_name("model.safetensors").write_bytes(b"x"),
-        ["model.safetensors: not this run's weights", "--checkpoint"],
+        ["model.safetensors: damaged", "--checkpoint: 0, 6, 9"],
     ),
     "tokenizer away": (lambda run: (run / "tokenizer.json").unlink(), ["tokenizer.json", "No such file"]),
     "config a folder": (lambda run: put_folder(run / "config.yaml"), ["not a run folder"]),
@@ -135,6 +135,40 @@ def test_a_damaged_run_is_not_resumed_and_loses_nothing(name: str, run: Path, tm
     assert {path: before[path] for path in before if path.name != "config.yaml"} == {
         path: after[path] for path in after if path.name != "config.yaml"
     }
+
+
+def test_a_run_whose_last_state_is_damaged_goes_on_from_the_one_before(run: Path, tmp_path: Path) -> None:
+    damaged = RunFolder(tmp_path / "damaged")
+    shutil.copytree(run, damaged.path)
+    damage_state(damaged.path, step=7)
+    done = minigpt("train", "--resume", damaged.path, "--checkpoint", "9", cwd=run.parents[1])
+    assert done.returncode == 0, done.stderr
+    parts = [path / "checkpoints/step-00000012/model.safetensors" for path in (run, damaged.path)]
+    assert parts[0].read_bytes() == parts[1].read_bytes()
+    assert read_index(damaged) == read_index(RunFolder(run))
+
+
+INDEX_DAMAGES: dict[str, Callable[[Path], object]] = {
+    "away": Path.unlink,
+    "empty": lambda path: path.write_text(""),
+    "endless": lambda path: path.write_text('{"last": 1e999, "best": null}'),
+    "too deep": lambda path: path.write_text("[" * 100_000),
+    "changed": lambda path: path.write_text(path.read_text().replace("12", " 6")),
+    "of no use": lambda path: path.write_bytes(sealed({"last": -1, "best": None})),
+    "a folder": put_folder,
+}
+
+
+@pytest.mark.parametrize("name", INDEX_DAMAGES)
+def test_a_damaged_index_is_put_together_again(name: str, run: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(run, folder.path)
+    INDEX_DAMAGES[name](folder.index)
+    assert read_index(folder).last == 12
+    if name != "a folder":
+        done = minigpt("train", "--resume", folder.path, "training.max_steps=15", cwd=run.parents[1])
+        assert (done.returncode, "step 12 is the last whole checkpoint" in done.stderr) == (0, True), done.stderr
+        assert read_index(folder).last == 15
 
 
 def test_a_run_whose_metrics_are_away_goes_on_with_a_warning(run: Path, tmp_path: Path) -> None:

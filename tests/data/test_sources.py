@@ -181,7 +181,30 @@ def test_an_address_is_fetched_once_and_its_checksum_is_checked(tmp_path: Path) 
     assert len(calls) == 1
     with pytest.raises(UserError, match=f"SHA-256 is {good}"):
         download("https://x/z", "0" * 64, tmp_path, opener)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".manifest", ".txt"]
+
+
+def test_half_an_answer_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"4 of 5 bytes came\); connect .* and run the command again"):
+        download("https://x/y", None, tmp_path, lambda *_, **__: Answer(b"hell"))
+    assert list(tmp_path.iterdir()) == []
+    assert download("https://x/y", None, tmp_path, lambda *_, **__: Answer(b"hello")).read_text() == "hello"
+
+
+@pytest.mark.parametrize("name", ["text", "manifest"])
+@pytest.mark.parametrize("content", [b"", b"hellp", b"{}"])
+def test_a_text_that_was_damaged_after_it_came_is_fetched_anew(name: str, content: bytes, tmp_path: Path) -> None:
+    path = download("https://x/y", None, tmp_path, lambda *_, **__: Answer(b"hello"))
+    (path if name == "text" else path.with_name(f"{path.name}.manifest")).write_bytes(content)
+    assert download("https://x/y", None, tmp_path, lambda *_, **__: Answer(b"hello")).read_text() == "hello"
+
+
+ENDINGS = {"https://x/a.jsonl?download=1": ".jsonl", "https://x/a.PARQUET": ".parquet", "https://x/a.php": ".txt"}
+
+
+@pytest.mark.parametrize(("address", "ending"), ENDINGS.items())
+def test_a_text_keeps_the_ending_that_tells_its_format(address: str, ending: str, tmp_path: Path) -> None:
+    assert download(address, None, tmp_path, lambda *_, **__: Answer(b"hello")).suffix == ending
 
 
 def test_an_address_without_network_is_a_clear_error(tmp_path: Path) -> None:

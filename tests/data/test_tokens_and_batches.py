@@ -1,6 +1,7 @@
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.data import tokens as tokens_module
+from minigpt.data import shards
 from minigpt.data.batches import IGNORED, Batches, evaluation_windows
 from minigpt.data.sources import Source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
@@ -66,19 +67,41 @@ def test_prepared_tokens_are_used_again_until_text_or_tokenizer_change(tmp_path:
     assert not prepare_tokens(source(["aaaa"]), words, 0.5, tmp_path).reused
 
 
-@pytest.mark.parametrize("damage", ["shard", "manifest", "missing"])
-def test_damaged_tokens_are_prepared_anew(damage: str, tmp_path: Path) -> None:
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+    **{f"flipped at {place}": partial(flip, place=place) for place in (0, 1, 7, 60, 100, -3)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["train-00000.bin", "manifest.json"])
+def test_damaged_tokens_are_prepared_anew(
+    name: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     prepare_tokens(source(["abcdef"]), BYTE, 0.5, tmp_path)
     (folder,) = (tmp_path / "prepared").iterdir()
-    if damage == "shard":
-        (folder / "train-00000.bin").write_bytes(b"x")
-    elif damage == "manifest":
-        (folder / "manifest.json").write_text("{")
-    else:
-        (folder / "train-00000.bin").unlink()
+    DAMAGES[damage](folder / name)
     again = prepare_tokens(source(["abcdef"]), BYTE, 0.5, tmp_path)
     assert not again.reused
     assert bytes(again.train[:].astype(np.uint8)) == b"abc"
+    assert ("prepared anew" in capsys.readouterr().err) == ((name, damage) != ("manifest.json", "gone"))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_tokenizer_is_learned_anew(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = prepare_tokenizer(source(["some text some text"]), "bpe", 300, tmp_path)
+    (path,) = (tmp_path / "prepared" / "tokenizers").iterdir()
+    DAMAGES[damage](path)
+    assert prepare_tokenizer(source(["some text some text"]), "bpe", 300, tmp_path).token_bytes == first.token_bytes
+    assert ("learned anew" in capsys.readouterr().err) == (damage != "gone")
 
 
 def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
@@ -100,7 +123,7 @@ def test_what_a_killed_preparation_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_stream_over_many_shards_is_the_stream_over_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens_module, "SHARD_TOKENS", 7)
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 7)
     text = "abcdefghijklmnopqrstuvwxyz" * 2
     prepared = prepare_tokens(source([text]), BYTE, 0.1, tmp_path)
     expected = np.frombuffer(text.encode(), np.uint8)[: len(prepared.train)]
@@ -201,4 +224,6 @@ def test_with_a_stride_every_token_has_a_long_past() -> None:
 def test_the_manifest_says_what_the_tokens_are_of(tmp_path: Path) -> None:
     prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     (path,) = (tmp_path / "prepared").glob("*/manifest.json")
-    assert json.loads(path.read_text()) == {"format": 1, "text": "test", "dtype": "uint16", "splits": {"train": [4]}}
+    manifest = json.loads(path.read_text())
+    assert (manifest["format"], manifest["text"], manifest["dtype"]) == (2, "test", "uint16")
+    assert [(shard["file"], shard["tokens"]) for shard in manifest["splits"]["train"]] == [("train-00000.bin", 4)]

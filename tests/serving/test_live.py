@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from minigpt.runs import Index, RunFolder
 from minigpt.serving import live
+from minigpt.storage.checksums import sealed
 from minigpt.training.checkpoint import write_index
 
 HERE = "http://127.0.0.1:8000"
@@ -64,7 +65,7 @@ def test_a_newer_checkpoint_is_taken(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, folder.path)
     steps = [int(path.name[5:]) for path in folder.path.glob("checkpoints/step-*")]
     whole = folder.index.read_bytes()
-    folder.index.write_text(json.dumps({"last": min(steps), "best": None}))
+    folder.index.write_bytes(sealed({"last": min(steps), "best": None}))
     client = TestClient(live.make_app(folder.path, "last", None), base_url=HERE)
     assert client.get("/step").json() == min(steps)
     folder.index.write_bytes(whole)

@@ -1,0 +1,36 @@
+"""The folder of a run to be: what stands in its way, and what of an old run goes."""
+
+from contextlib import suppress
+
+from minigpt.errors import UserError
+from minigpt.runs import RunFolder
+from minigpt.storage.lock import NAME as LOCK
+from minigpt.training.checkpoint import delete_checkpoint, own_folders
+
+
+def check_place(folder: RunFolder, overwrite: bool) -> None:
+    """UserError where something stands in a new run's way; nothing is deleted before data and model are good."""
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"{folder.path}: is not a folder; choose another run.directory")
+    if not folder.path.exists() or all(path.name.startswith((LOCK, ".partial-")) for path in folder.path.iterdir()):
+        return
+    if not folder.config.is_file():
+        raise UserError(f"{folder.path}: holds other things than a run; choose another run.name or run.directory")
+    if not overwrite:
+        raise UserError(
+            f"{folder.path}: exists already; go on with --resume {folder.path}, choose another run.name=..., "
+            "or replace it with --overwrite"
+        )
+
+
+def clear(folder: RunFolder) -> None:
+    """Delete what minigpt has written into a run's folder, and nothing else; last what makes it a run."""
+    for path in own_folders(folder):
+        delete_checkpoint(path)
+    written = [folder.index, folder.metrics, folder.tokenizer, folder.report, folder.path / "explain.html"]
+    for path in (*written, *folder.path.glob(".partial-*"), *folder.tensorboard.glob("events.out.tfevents.*")):
+        path.unlink(missing_ok=True)
+    for inside in (folder.index.parent, folder.tensorboard):
+        with suppress(OSError):  # somebody's own files are in it, or it is not there
+            inside.rmdir()
+    folder.config.unlink(missing_ok=True)
