@@ -67,7 +67,10 @@ class RunFolder:
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Index:
-    """Steps of the checkpoints that a run can go on from: the last, the best evaluated one, the one before the last."""
+    """Steps of the checkpoints that a run can go on from: the last, the best evaluated, the last good before the last.
+
+    Good are those at which the training loss had not risen.
+    """
 
     last: NonNegativeInt
     best: NonNegativeInt | None

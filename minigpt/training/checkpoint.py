@@ -11,35 +11,43 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt
-from pydantic.dataclasses import dataclass
 
 from minigpt import __version__
+from minigpt.config.hyperparameters import TrainingConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import Optimizers
-from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, load_weights
+from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, kept_steps, load_weights
 from minigpt.storage.checksums import DamageError, checksum, sealed
 from minigpt.storage.writing import flush_folder, write_through, write_whole
+from minigpt.training.progress import Progress
 
 
-@dataclass
-class Progress:
-    """How far a run has come. With the seed it fixes every random number and every batch that is still to come."""
+class Keeper:
+    """Saves a run's checkpoints, and keeps those that it can go on from."""
 
-    step: NonNegativeInt = 0
-    tokens: NonNegativeInt = 0
-    seconds: NonNegativeFloat = 0.0
-    best_loss: float | None = None
-    best_step: NonNegativeInt | None = None
-    stale_evaluations: NonNegativeInt = 0
-    """Evaluations since the best one."""
-    metrics_bytes: NonNegativeInt = 0
-    """Length of metrics.jsonl when the checkpoint was saved."""
-    loss_scale: float = 2.0**16
-    """Factor of the loss that keeps float16's gradients inside its range."""
-    steps_in_range: NonNegativeInt = 0
-    """Steps since it was last changed."""
+    def __init__(self, folder: RunFolder, settings: TrainingConfig, resumed: Progress | None) -> None:
+        self._folder, self._settings = folder, settings
+        self._good_step: int | None = None
+        self._remember(resumed)
+
+    def save(self, model: GPT, tokenizer: str, optimizers: Optimizers, progress: Progress) -> None:
+        """Save a checkpoint of this step, unless it is the one that was saved last, or that the run goes on from."""
+        if progress.step != self.saved_step:
+            save_checkpoint(self._folder, model, tokenizer, optimizers, progress)
+            self._good_step = self.saved_step if self._saved_is_good else self._good_step
+            self._remember(progress)
+            self.write_index(progress)
+
+    def write_index(self, progress: Progress) -> None:
+        """Say which checkpoints are last and best; of the others, a thinned series stays to be looked at."""
+        every, n = self._settings.checkpoint_every, self._settings.keep_checkpoints
+        series = thinned(kept_steps(self._folder), every, n)
+        write_index(self._folder, Index(progress.step, progress.best_step, self._good_step), series)
+
+    def _remember(self, saved: Progress | None) -> None:
+        self.saved_step = saved and saved.step
+        self._saved_is_good = saved is not None and not saved.risen
 
 
 def save_checkpoint(folder: RunFolder, model: GPT, tokenizer: str, optimizers: Optimizers, progress: Progress) -> None:

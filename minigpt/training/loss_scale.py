@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from minigpt.training.checkpoint import Progress
+from minigpt.training.progress import Progress
 
 STEPS = 1000
 """After so many steps without an overflow the scale is doubled."""

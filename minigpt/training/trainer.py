@@ -19,16 +19,18 @@ from minigpt.hardware.device import Engine
 from minigpt.inference.packed import inference_dtype, pack
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
-from minigpt.runs import Index, RunFolder, kept_steps
+from minigpt.runs import RunFolder
 from minigpt.training import loss_scale
 from minigpt.training.budget import share_spent, tokens_per_step
-from minigpt.training.checkpoint import Progress, load_checkpoint, save_checkpoint, thinned, write_index
+from minigpt.training.checkpoint import Keeper, load_checkpoint
 from minigpt.training.corpus import Corpus
 from minigpt.training.distributed import Processes
+from minigpt.training.divergence import diverged
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption
 from minigpt.training.loss import TrainingLoss
 from minigpt.training.metrics import MetricsLog, ProgressBar, open_tensorboard
+from minigpt.training.progress import Progress
 
 
 class Trainer:
@@ -49,8 +51,7 @@ class Trainer:
         self.model, self.engine, self.processes, self.hooks = model, engine, processes, hooks
         self.optimizers = make_optimizers(model, config, engine.dtype)
         self.progress = Progress() if step is None else load_checkpoint(folder, model, self.optimizers, step)
-        self.saved_step = step
-        self.previous_step: int | None = None
+        self.keeper = Keeper(folder, config.training, None if step is None else self.progress)
         self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
         self.batches = Batches(
             corpus.train,
@@ -94,6 +95,7 @@ class Trainer:
         loss_value, norm = loss_scale.in_range(self.gradients, self.progress) if float16 else self.gradients()
         self.check_finite(loss_value, norm)
         own = self.hooks.rate_factor
+        self.progress.follow(loss_value)
         factor = own(step) if own else learning_rate_factor(self.config.schedule, step, self.spent())
         self.optimizers.step(factor)
 
@@ -157,27 +159,15 @@ class Trainer:
     def check_finite(self, loss: float, norm: float) -> None:
         """Stop before a loss or gradient that is not a number reaches the weights."""
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise UserError(
-                f"{self.folder.path}: step {self.progress.step + 1}: the loss is {loss}, the gradient's norm {norm}; "
-                f"the last good checkpoint is step {self.saved_step}. Lower optimizer.learning_rate or "
-                "training.gradient_clip, raise schedule.warmup_steps, or set run.precision=float32, then use --resume"
-            )
+            what = f"the loss is {loss}, the gradient's norm {norm}"
+            raise diverged(self.folder, self.progress.step + 1, what)
 
     def save(self) -> None:
-        """Save a checkpoint of this step, unless it is the one that the run was resumed from."""
-        if self.log and self.progress.step != self.saved_step:
-            self.progress.metrics_bytes, self.previous_step = self.log.position(), self.saved_step
-            fingerprint = self.corpus.tokenizer.fingerprint
-            save_checkpoint(self.folder, self.model, fingerprint, self.optimizers, self.progress)
-            self.write_index()
-        self.saved_step = self.progress.step
+        """Save a checkpoint of this step, if there is none yet."""
+        if self.log:
+            self.progress.metrics_bytes = self.log.position()
+            self.keeper.save(self.model, self.corpus.tokenizer.fingerprint, self.optimizers, self.progress)
         self.processes.wait()
-
-    def write_index(self) -> None:
-        """Say which checkpoints are last and best; of the others, a thinned series stays to be looked at."""
-        training = self.config.training
-        series = thinned(kept_steps(self.folder), training.checkpoint_every, training.keep_checkpoints)
-        write_index(self.folder, Index(self.progress.step, self.progress.best_step, self.previous_step), series)
 
     def evaluate(self) -> Evaluation:
         """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""
@@ -191,13 +181,15 @@ class Trainer:
         sums = self.processes.sum(torch.tensor([part.nats, part.tokens, part.bytes], dtype=torch.float64))
         evaluation = Evaluation(float(sums[0]), int(sums[1]), int(sums[2]))
         progress = self.progress
+        if not math.isfinite(evaluation.loss):
+            raise diverged(self.folder, progress.step, f"the validation loss is {evaluation.loss}")
         if progress.best_loss is None or evaluation.loss < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale_evaluations = evaluation.loss, progress.step, 0
         else:
             progress.stale_evaluations += 1
         if self.log:
             sample = self.sample()
-            self.write_index()
+            self.keeper.write_index(progress)
             self.log.write(
                 step=progress.step,
                 tokens=progress.tokens,
@@ -242,7 +234,7 @@ class Trainer:
         except OSError as error:
             raise UserError(
                 f"{self.folder.path}: cannot be written to ({error.strerror}); the checkpoint of step "
-                f"{self.saved_step} is whole: make room, then go on with --resume"
+                f"{self.keeper.saved_step} is whole: make room, then go on with --resume"
             ) from None
         finally:
             self.bar.close()

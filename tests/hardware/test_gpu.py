@@ -21,6 +21,8 @@ from minigpt.hardware import memory
 from minigpt.inference.packed import pack
 from minigpt.inspection.trace import trace
 from minigpt.optimizers.muon import Muon, orthogonalise
+from minigpt.runs import METADATA, STATE
+from minigpt.storage.checksums import file_checksum, read_sealed, sealed
 from minigpt.training.loss import TrainingLoss
 
 TOKENS = torch.randint(50, (2, 16), generator=torch.Generator().manual_seed(0))
@@ -87,9 +89,12 @@ def test_a_loss_that_is_scaled_out_of_float16_loses_no_step(device: torch.device
     settings = ["schedule.cooldown_fraction=0", "run.precision=float16"]
     whole = train(workplace, device, "in-range", *settings)
     trained = train(workplace, device, "overflow", *settings, "training.max_steps=6")
-    state = torch.load(trained / "checkpoints/step-00000006/training_state.pt", weights_only=True)
+    checkpoint = trained / "checkpoints/step-00000006"
+    state, metadata = torch.load(checkpoint / STATE, weights_only=True), read_sealed(checkpoint / METADATA)
     state["progress"]["loss_scale"] = 2.0**40
-    torch.save(state, trained / "checkpoints/step-00000006/training_state.pt")
+    torch.save(state, checkpoint / STATE)
+    metadata["files"][STATE] = file_checksum(checkpoint / STATE)
+    (checkpoint / METADATA).write_bytes(sealed(metadata))
     assert minigpt("train", "--resume", trained, "training.max_steps=12", cwd=workplace).returncode == 0
     assert metrics(trained) == pytest.approx(metrics(whole), rel=1e-3)
     state = torch.load(trained / "checkpoints/step-00000012/training_state.pt", weights_only=True)

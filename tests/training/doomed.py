@@ -31,7 +31,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[[], None]]] = {
         checkpoint, "write_through", lambda path, _: path.match(".partial-step-00000006/training_state.pt"), kill,
     ),
     "killed before the index knows the checkpoint": (
-        trainer, "write_index", lambda _folder, index, _series: index.last == 6, kill,
+        checkpoint, "write_index", lambda _folder, index, _series: index.last == 6, kill,
     ),
     "full disk": (trainer.Trainer, "step", in_step_5, fill_the_disk),
 }  # fmt: skip

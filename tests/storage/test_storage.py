@@ -1,0 +1,119 @@
+"""Files are whole or as they were, damage is told, and a folder has one worker."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RECIPE, TINY, minigpt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigpt.errors import UserError
+from minigpt.storage.checksums import DamageError, check_file, checksum, file_checksum, read_sealed, sealed, unsealed
+from minigpt.storage.lock import NAME, locked
+from minigpt.storage.writing import flush_folder, write_whole
+
+HOLDER = """
+import sys
+from pathlib import Path
+from minigpt.storage.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_file_whose_writing_fails_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            write_whole(path, b"new")
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"old", [path])
+
+
+@pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_flushed_is_no_fault_but_a_broken_disk_is(
+    number: int, raises: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    if raises:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            flush_folder(tmp_path)
+    else:
+        flush_folder(tmp_path)
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(st.text(), st.none() | st.text() | NUMBERS | st.lists(NUMBERS)))
+def test_a_sealed_document_comes_back(document: dict[str, Any]) -> None:
+    document.pop("checksum", None)
+    assert unsealed(json.loads(sealed(document))) == document
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "not JSON"), (b"[]", "no JSON object"), (b'{"a": 1}', "no checksum"), (b"[" * 10**5, "not JSON")],
+)
+def test_what_is_not_sealed_is_told(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DamageError, match=f"file: damaged .*{told}"):
+        read_sealed(tmp_path / "file")
+
+
+def test_nan_is_never_written() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        sealed({"loss": float("nan")})
+
+
+def test_a_file_is_checked_by_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(3 * 2**20))
+    assert file_checksum(path) == checksum(path.read_bytes())
+    with pytest.raises(DamageError, match="file: damaged"):
+        check_file(path, checksum(b""))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DamageError, match="pipe: is no file"):
+        file_checksum(tmp_path / "pipe")
+
+
+def test_a_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"process {holder.pid} on .* is working on it"), locked(tmp_path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with locked(tmp_path):
+        assert str(os.getpid()) in (tmp_path / NAME).read_text()
+
+
+def test_a_run_is_trained_by_one_process(run: Path) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != NAME}
+    with locked(run):
+        for command in (["--resume", run], [RECIPE, *TINY, "run.name=tiny", "--overwrite"]):
+            done = minigpt("train", *command, cwd=run.parents[1])
+            assert (done.returncode, f"process {os.getpid()}" in done.stderr) == (2, True), done.stderr
+    assert {path: path.read_bytes() for path in before} == before
