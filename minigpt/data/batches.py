@@ -17,12 +17,12 @@ IGNORED = -100
 
 
 class Batches:
-    """Training batches, each computed from (seed, index) alone: going on after an interruption needs no history.
+    """Training batches, each row computed from (seed, number of the row) alone: going on needs no history.
 
     An epoch cuts the text at a random offset into windows that do not overlap, and goes through them in random order.
     A window moves on to where the next document begins, if one begins before the next window: stories are read from
-    their start. A text with fewer windows than a batch is cut at random places instead. With several processes each
-    one gets its own rows of the same global batch.
+    their start. A text of less than two windows is cut at random places instead. With several processes each one gets
+    its own rows of the same global batch.
     """
 
     def __init__(
@@ -38,20 +38,21 @@ class Batches:
         if batch_size % world_size:
             raise UserError(f"training.batch_size = {batch_size}: must be divisible by the {world_size} processes")
         self.tokens, self.context_length, self.seed, self.end_of_text = tokens, context_length, seed, end_of_text
-        self.batch_size = batch_size
         self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        self.batches_per_epoch = (len(tokens) - context_length) // context_length // batch_size
-        self._order = lru_cache(maxsize=1)(self._epoch_order)
+        self.windows_per_epoch = (len(tokens) - context_length) // context_length
+        self._order = lru_cache(maxsize=2)(self._epoch_order)
 
-    def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (B T, int64) of micro-batch number `index`, counted from the beginning of the run."""
-        if self.batches_per_epoch:
-            epoch, place = divmod(index, self.batches_per_epoch)
-            starts = self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
-        else:
-            random = np.random.default_rng((self.seed, index))
-            starts = random.integers(len(self.tokens) - self.context_length, size=self.batch_size)
-        return inputs_and_targets(np.stack([self._window(start) for start in starts[self.rows]]))
+    def batch(self, first: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (B T, int64) of the micro-batch that begins with row `first`, counted in the run."""
+        rows = range(first + self.rows.start, first + self.rows.stop)
+        return inputs_and_targets(np.stack([self._window(self._start(row)) for row in rows]))
+
+    def _start(self, row: int) -> int:
+        if not self.windows_per_epoch:
+            random = np.random.default_rng((self.seed, row))
+            return int(random.integers(len(self.tokens) - self.context_length))
+        epoch, place = divmod(row, self.windows_per_epoch)
+        return int(self._order(epoch)[place])
 
     def _window(self, start: int) -> Ids:
         """The T + 1 tokens from `start` on, or from the first end-of-text among the T + 1 places after it."""

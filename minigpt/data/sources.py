@@ -69,6 +69,12 @@ def open_source(config: DataConfig) -> Source:
     return source if config.max_documents is None else _limited(source, config.max_documents)
 
 
+def absolute(name: str) -> str:
+    """`data.source` with the whole path where it names files."""
+    elsewhere = name in ("stories", "python") or name.startswith(("hf:", "http:", "https:", "~"))
+    return name if elsewhere else str(Path(name).absolute())
+
+
 def cut(document: Iterable[str]) -> Iterator[Piece]:
     """A document, which comes in parts of any size, in pieces of about a million characters.
 

@@ -83,7 +83,7 @@ def trial(config: Config, source: Source, engine: Engine) -> float | None:
     n_steps = max(1, round(OPERATIONS / (training_flops(shape, model) * ROWS * shape.context_length)))
     for step in range(n_steps):
         with engine.autocast():
-            nats = loss(*(engine.put(ids) for ids in batches.batch(step)))
+            nats = loss(*(engine.put(ids) for ids in batches.batch(step * ROWS)))
         nats.backward()
         optimizers.step(learning_rate_factor(config.schedule, step, step / n_steps))
     windows = evaluation_windows(judged, shape.context_length, ROWS, tokenizer.end_of_text)

@@ -31,10 +31,10 @@ class Keeper:
         self._good_step: int | None = None
         self._remember(resumed)
 
-    def save(self, model: GPT, tokenizer: str, optimizers: Optimizers, progress: Progress) -> None:
+    def save(self, model: GPT, optimizers: Optimizers, progress: Progress, origins: dict[str, Any]) -> None:
         """Save a checkpoint of this step, unless it is the one that was saved last, or that the run goes on from."""
         if progress.step != self.saved_step:
-            save_checkpoint(self._folder, model, tokenizer, optimizers, progress)
+            save_checkpoint(self._folder, model, optimizers, progress, origins)
             self._good_step = self.saved_step if self._saved_is_good else self._good_step
             self._remember(progress)
             self.write_index(progress)
@@ -42,16 +42,19 @@ class Keeper:
     def write_index(self, progress: Progress) -> None:
         """Say which checkpoints are last and best; of the others, a thinned series stays to be looked at."""
         every, n = self._settings.checkpoint_every, self._settings.keep_checkpoints
-        series = thinned(kept_steps(self._folder), every, n)
+        steps = [step for step in kept_steps(self._folder) if step <= progress.step]  # not those before a step back
+        series = thinned(steps, every, n)
         write_index(self._folder, Index(progress.step, progress.best_step, self._good_step), series)
 
     def _remember(self, saved: Progress | None) -> None:
-        self.saved_step = saved and saved.step
+        self.saved_step = None if saved is None else saved.step
         self._saved_is_good = saved is not None and not saved.risen
 
 
-def save_checkpoint(folder: RunFolder, model: GPT, tokenizer: str, optimizers: Optimizers, progress: Progress) -> None:
-    """Save everything that an exact continuation needs, and what it belongs to, such as the tokenizer's fingerprint.
+def save_checkpoint(
+    folder: RunFolder, model: GPT, optimizers: Optimizers, progress: Progress, origins: dict[str, Any]
+) -> None:
+    """Save everything that an exact continuation needs, and what it belongs to.
 
     Raises OSError where the disk does not take it.
     """
@@ -72,8 +75,7 @@ def save_checkpoint(folder: RunFolder, model: GPT, tokenizer: str, optimizers: O
             **asdict(progress),
             "minigpt": __version__,
             "torch": torch.__version__,
-            "model": model.config.model_dump(),
-            "tokenizer": tokenizer,
+            **origins,
             "files": {name: checksum(content) for name, content in contents.items()},
         }
         write_through(partial / METADATA, sealed(metadata))

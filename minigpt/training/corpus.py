@@ -13,8 +13,9 @@ from minigpt.training.distributed import Processes
 
 @dataclass(frozen=True)
 class Corpus:
-    """A tokenizer, and the text as its tokens."""
+    """A text by its fingerprint, a tokenizer, and the text as its tokens."""
 
+    text: str
     tokenizer: Tokenizer
     train: TokenStream
     validation: TokenStream
@@ -45,4 +46,4 @@ def prepare_corpus(
             f"model.context_length = {config.model.context_length} needs one more than that; "
             "give a longer text or a shorter context"
         )
-    return Corpus(tokenizer, tokens.train, tokens.validation)
+    return Corpus(source.fingerprint, tokenizer, tokens.train, tokens.validation)

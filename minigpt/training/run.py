@@ -12,7 +12,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import check_chosen, load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
 from minigpt.data.files import make_folder
-from minigpt.data.sources import Source, open_source
+from minigpt.data.sources import Source, absolute, open_source
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
@@ -23,6 +23,7 @@ from minigpt.model.gpt import GPT
 from minigpt.runs import RunFolder, check_belongings, checkpoint_step, kept_steps, open_folder, read_metadata
 from minigpt.storage.lock import locked
 from minigpt.training.budget import tokens_per_step
+from minigpt.training.continuation import check_origins, origins
 from minigpt.training.corpus import Corpus, prepare_corpus
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
@@ -31,7 +32,8 @@ from minigpt.training.place import check_place, clear
 from minigpt.training.trainer import Trainer
 
 FIXED = ("data", "tokenizer", "model")
-"""Sections that a resumed run keeps as they were."""
+"""Sections that a resumed run keeps as they were, but for the places of its text."""
+PLACES = ("source", "directory")
 
 
 def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
@@ -58,6 +60,8 @@ def resume(
     folder = open_folder(path)
     before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
     check_chosen(config, Path("command line"))
+    places = {key: getattr(config.data, key) for key in PLACES}
+    before = before.model_copy(update={"data": before.data.model_copy(update=places)})
     for section in FIXED:
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
@@ -85,14 +89,16 @@ def _train(
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
     corpus = prepare_corpus(config, processes, source, None if step is None else folder.tokenizer)
     began = time.perf_counter()
-    config = _with_possible_prompt(config, corpus)
+    config = _found_anywhere(_with_possible_prompt(config, corpus))
     vocab_size = corpus.tokenizer.vocab_size
     if config.model.vocab_size not in (None, vocab_size):
         raise UserError(f"model.vocab_size = {config.model.vocab_size}: the tokenizer has {vocab_size}; leave it out")
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
     check_memory(config, shape, engine.device, processes.world_size)
     if step is not None:
-        check_belongings(folder, config, corpus.tokenizer, read_metadata(folder, step))
+        before = read_metadata(folder, step)
+        check_belongings(folder, config, corpus.tokenizer, before)
+        check_origins(config, before, origins(config, corpus, processes))
     model = GPT(shape)
     model.initialise(config.run.seed)
     model.to(engine.device).train()
@@ -114,6 +120,12 @@ def _train(
             corpus.tokenizer.save(folder.tokenizer)
             _say(describe(config, folder, corpus, model, engine))
         return trainer.train(began)
+
+
+def _found_anywhere(config: Config) -> Config:
+    """The config with the whole path of a text on this machine, so that the run finds it from every folder."""
+    source = absolute(config.data.source)
+    return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
 
 
 def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:

@@ -23,6 +23,7 @@ from minigpt.runs import RunFolder
 from minigpt.training import loss_scale
 from minigpt.training.budget import share_spent, tokens_per_step
 from minigpt.training.checkpoint import Keeper, load_checkpoint
+from minigpt.training.continuation import origins
 from minigpt.training.corpus import Corpus
 from minigpt.training.distributed import Processes
 from minigpt.training.divergence import diverged
@@ -51,6 +52,7 @@ class Trainer:
         self.model, self.engine, self.processes, self.hooks = model, engine, processes, hooks
         self.optimizers = make_optimizers(model, config, engine.dtype)
         self.progress = Progress() if step is None else load_checkpoint(folder, model, self.optimizers, step)
+        self.origins = origins(config, corpus, processes)
         self.keeper = Keeper(folder, config.training, None if step is None else self.progress)
         self.loss = processes.wrap(TrainingLoss(model, engine.dtype, compiled=config.run.compile is True))
         self.batches = Batches(
@@ -122,8 +124,9 @@ class Trainer:
         torch.manual_seed(self.seed("dropout", self.processes.rank))
         loss_sum = torch.zeros((), device=self.engine.device)
         accumulated = self.config.training.gradient_accumulation_steps
+        first_row = self.progress.tokens // self.config.model.context_length
         for micro_step in range(accumulated):
-            inputs, targets = self.batch(self.progress.step * accumulated + micro_step)
+            inputs, targets = self.batch(first_row + micro_step * self.config.training.batch_size)
             with self.processes.averaging(self.loss, micro_step == accumulated - 1):
                 with self.engine.autocast():
                     loss = self.loss(inputs, targets) / accumulated
@@ -136,9 +139,9 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.training.gradient_clip or math.inf)
         return self.processes.sum(loss_sum).item() / self.processes.world_size, norm.item()
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a micro-batch, on the device."""
-        inputs, targets = self.batches.batch(number)
+    def batch(self, first_row: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the micro-batch that begins with a row of the run, on the device."""
+        inputs, targets = self.batches.batch(first_row)
         return self.engine.put(inputs), self.engine.put(targets)
 
     def spent(self) -> float:
@@ -166,7 +169,7 @@ class Trainer:
         """Save a checkpoint of this step, if there is none yet."""
         if self.log:
             self.progress.metrics_bytes = self.log.position()
-            self.keeper.save(self.model, self.corpus.tokenizer.fingerprint, self.optimizers, self.progress)
+            self.keeper.save(self.model, self.optimizers, self.progress, self.origins)
         self.processes.wait()
 
     def evaluate(self) -> Evaluation:

@@ -14,6 +14,7 @@ import torch
 from conftest import RECIPE, TINY, minigpt
 from safetensors.torch import load_file
 
+from minigpt.data.batches import Batches
 from minigpt.training.trainer import Trainer
 
 MOVING = ["seconds", "tokens_per_second"]
@@ -174,3 +175,83 @@ def test_patience_ends_a_run_that_no_longer_improves(workplace: Path, run: Path)
     changes += ["training.max_steps=1000", "training.evaluate_every=2", "optimizer.name=adamw"]
     assert minigpt("train", RECIPE, "run.name=patient", *TINY, *changes, cwd=workplace).returncode == 0
     assert metrics(workplace / "runs" / "patient")[-1]["step"] < 100
+
+
+def trained(workplace: Path, name: str, text: Path, *changes: str) -> Path:
+    command = ["train", RECIPE, *TINY, f"run.name={name}", f"data.source={text.name}", "model.dropout=0.1", *changes]
+    done = minigpt(*command, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    return workplace / "runs" / name
+
+
+@pytest.fixture(scope="module")
+def own_text(workplace: Path) -> Path:
+    text = workplace / "own.txt"
+    text.write_text("".join(f"The {number}th cat sat on {number * number} mats.\n" for number in range(2000)))
+    return text
+
+
+def test_a_run_sees_every_row_once_whatever_its_batches(
+    workplace: Path, own_text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    start = Batches._start
+    monkeypatch.setattr(Batches, "_start", lambda batches, row: rows.append(row) or start(batches, row))
+    run = trained(workplace, "rows", own_text, "training.max_steps=6", "training.batch_size=8")
+    changes = ["training.max_steps=12", "training.batch_size=4", "training.gradient_accumulation_steps=2"]
+    assert minigpt("train", "--resume", run, *changes, cwd=workplace).returncode == 0
+    assert sorted(set(rows)) == list(range(6 * 8 + 6 * 4 * 2))
+    assert len(rows) == 6 * 8 + 6 * 4 * 2 + 8 + 4  # each start looks at the first batch's shape
+
+
+REFUSED: dict[str, tuple[list[str], list[str]]] = {
+    "seed": (["run.seed=7"], ["run.seed = 7", "come from 1337"]),
+    "text": (["data.source=other.txt"], ["other.txt: is not the text", "data.source=PATH"]),
+    "text column": (["data.text_column=story"], ["data cannot change"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_run_does_not_go_on_as_another(name: str, workplace: Path, own_text: Path) -> None:
+    changes, told = REFUSED[name]
+    (workplace / "other.txt").write_text(own_text.read_text().replace("cat", "dog"))
+    run = trained(workplace, f"same-{changes[0][:8]}", own_text)
+    done = minigpt("train", "--resume", run, "training.max_steps=15", *changes, cwd=workplace)
+    assert done.returncode == 2
+    for part in told:
+        assert part in done.stderr
+
+
+def test_an_edited_text_is_another(workplace: Path, own_text: Path) -> None:
+    text = workplace / "edited.txt"
+    text.write_text(own_text.read_text())
+    run = trained(workplace, "edited", text)
+    text.write_text(own_text.read_text() + "more")
+    done = minigpt("train", "--resume", run, "training.max_steps=15", cwd=workplace)
+    assert (done.returncode, "is not the text" in done.stderr) == (2, True)
+
+
+def test_a_run_finds_its_text_from_every_folder_and_under_every_name(
+    workplace: Path, own_text: Path, tmp_path: Path
+) -> None:
+    run = trained(workplace, "found", own_text)
+    moved = tmp_path / "moved"
+    shutil.copytree(run, moved)
+    here = minigpt("evaluate", run, "--json", cwd=workplace)
+    there = minigpt("evaluate", moved, "--json", cwd=tmp_path)
+    assert json.loads(there.stdout)["loss"] == json.loads(here.stdout)["loss"]
+    shutil.copy(own_text, tmp_path / "copy.txt")
+    done = minigpt("train", "--resume", moved, "data.source=copy.txt", "training.max_steps=15", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert minigpt("train", "--resume", run, "training.max_steps=15", cwd=workplace).returncode == 0
+    assert_same(run, moved)
+
+
+def test_an_edited_architecture_is_refused(run: Path, tmp_path: Path) -> None:
+    edited = tmp_path / "edited"
+    shutil.copytree(run, edited)
+    recipe = edited / "config.yaml"
+    recipe.write_text(recipe.read_text().replace("n_kv_heads: 2", "n_kv_heads: 1").replace("n_heads: 2", "n_heads: 1"))
+    for command in (["sample", edited], ["train", "--resume", edited, "training.max_steps=15"]):
+        done = minigpt(*command, cwd=tmp_path)
+        assert (done.returncode, "its checkpoint has 2; put that back" in done.stderr) == (2, True), done.stderr
