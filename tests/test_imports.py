@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
     "interop": {"runs", "model", "tokenizers", "config", "errors"},
     "inference": {"hardware", "model", "config", "errors"},
     "generation": {"inference", "hardware", "runs", "model", "config", "errors"},
-    "inspection": {"generation", "hardware", "runs", "model", "tokenizers", "config", "errors"},
+    "inspection": {"generation", "hardware", "runs", "model", "tokenizers", "config", "storage", "errors"},
     "evaluation": {"inspection", "generation", "hardware", "runs", "data", "model", "tokenizers", "config", "errors"},
     "training": {
         "evaluation", "generation", "inference", "hardware", "runs", "optimizers", "data", "model", "tokenizers",
@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
     "serving": {"inspection", "runs", "errors"},
     "cli": {
         "experiments", "serving", "training", "evaluation", "inspection", "generation", "hardware", "runs",
-        "tokenizers", "config", "errors",
+        "tokenizers", "config", "storage", "errors",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 from minigpt.cli.options import JsonOption, OpenOption
 from minigpt.cli.pages import show, write_page
 from minigpt.errors import UserError
+from minigpt.storage.checksums import DamageError
 
 SAMPLE_LENGTH = 100
 """Tokens of each run's sample."""
@@ -40,7 +41,8 @@ def compare(
 
         prediction = extrapolating.extrapolate(paths, extrapolate)
         comparison.notes.append(prediction.describe(extrapolate))
-    samples = _samples(paths, prompt)
+    samples, silent = _samples(paths, prompt)
+    comparison.notes.extend(silent)
     if as_json:
         document = comparison.as_dict() | {"samples": dict(samples)}
         if prediction is not None:
@@ -82,17 +84,18 @@ def _is_run(path: Path) -> bool:
     return (path / "config.yaml").is_file()
 
 
-def _samples(paths: list[Path], prompt: str | None) -> list[tuple[str, str]]:
-    """What each run's best checkpoint writes after the same prompt with the same seed."""
+def _samples(paths: list[Path], prompt: str | None) -> tuple[list[tuple[str, str]], list[str]]:
+    """What each run's best checkpoint writes after the same prompt with the same seed, and why some write nothing."""
     from minigpt.generation.sampler import Request, Sampler
 
-    samples = []
+    samples, silent = [], []
     for path in paths:
         try:
             sampler = Sampler(path, "best", "auto", {"max_new_tokens": SAMPLE_LENGTH})
             prompt = sampler.sampling.prompt if prompt is None else prompt
-            text = prompt + sampler.texts(Request(prompt, seed=0), write=False)[0]
+            samples.append((str(path), prompt + sampler.texts(Request(prompt, seed=0), write=False)[0]))
+        except DamageError:
+            raise
         except UserError as error:  # no checkpoint yet, or a prompt with characters that the model does not know
-            text = f"({error})"
-        samples.append((str(path), text))
-    return samples
+            silent.append(f"note: no sample of {path}: {error}")
+    return samples, silent

@@ -1,5 +1,6 @@
 """`minigpt evaluate`: a whole text under a run's model, and how close the model came to what is possible."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def assess(run: Run, text: Path | None = None, stride: int | None = None) -> dic
     device = run.model.token_embedding.weight.device
     with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
         result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer.token_bytes)
+    if not math.isfinite(result.loss):
+        raise UserError(
+            f"{run.folder.path}: step {run.step}: the model's loss is {result.loss}, it has diverged; "
+            "take an earlier checkpoint with --checkpoint"
+        )
     figures = {
         "run": str(run.folder.path),
         "step": run.step,

@@ -3,6 +3,7 @@
 import base64
 import importlib.resources
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.inspection.worked_example import worked_example
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
+from minigpt.storage.checksums import DamageError
 from minigpt.tokenizers.compare import Token, Tokenized, steps, visible
 
 CANDIDATES, CONTINUATION = 8, 12
@@ -165,7 +167,10 @@ def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
     """The same text in every checkpoint that the run has kept, in order."""
     load = _remembered if run.model.n_parameters() <= SMALL else _load
     for step in kept_steps(run.folder):
-        yield Stage(step, last if step == run.step else trace(load(run.folder.path, step), token_ids))
+        try:
+            yield Stage(step, last if step == run.step else trace(load(run.folder.path, step), token_ids))
+        except DamageError as error:
+            print(f"warning: {error}; the page goes without it", file=sys.stderr)  # noqa: T201
 
 
 def _load(path: Path, step: int) -> GPT:
@@ -207,8 +212,7 @@ def _layer(layer: LayerTrace) -> dict[str, Any]:
     if thought.gate is not None:
         arrays["gate"] = thought.gate
     packed: dict[str, Any] = {name: _pack(array) for name, array in arrays.items()}
-    guesses = {"between": _guesses(layer.logits_between), "leaving": _guesses(layer.logits_leaving)}
-    return {**packed, "guesses": guesses}
+    return {**packed, "guesses": {"between": _guesses(layer.logits_between), "leaving": _guesses(layer.logits_leaving)}}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

@@ -81,7 +81,12 @@ def save_checkpoint(
         write_through(partial / METADATA, sealed(metadata))
         if place.exists():
             delete_checkpoint(place)
-        partial.rename(place)
+        if place.exists():  # somebody's own files are in it
+            for name in (*contents, METADATA):
+                (partial / name).replace(place / name)
+            partial.rmdir()
+        else:
+            partial.rename(place)
         flush_folder(place.parent)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)

@@ -235,9 +235,11 @@ class Trainer:
         try:
             yield
         except OSError as error:
+            saved = self.keeper.saved_step
+            whole = "there is no checkpoint yet" if saved is None else f"the checkpoint of step {saved} is whole"
             raise UserError(
-                f"{self.folder.path}: cannot be written to ({error.strerror}); the checkpoint of step "
-                f"{self.keeper.saved_step} is whole: make room, then go on with --resume"
+                f"{self.folder.path}: cannot be written to ({error.strerror}); {whole}: make room, then go on with: "
+                f"minigpt train --resume {self.folder.path}"
             ) from None
         finally:
             self.bar.close()

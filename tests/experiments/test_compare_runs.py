@@ -160,7 +160,11 @@ def test_the_command_prints_a_table_a_page_or_json(runs: list[Path], tmp_path: P
     assert len(document["samples"]) == len(document["runs"]) == 4
     shutil.rmtree(runs[0] / "checkpoints")
     document = json.loads(minigpt("compare", "rate*", "--json", "--prompt", "A cat", cwd=tmp_path).stdout)
-    assert [text.startswith("A cat") for text in document["samples"].values()] == [False, True, True, True]
+    assert list(document["samples"]) == [run["run"] for run in document["runs"][1:]]
+    assert f"no sample of {document['runs'][0]['run']}" in document["notes"][-1]
+    (runs[1] / "tokenizer.json").write_text("{")
+    done = minigpt("compare", "rate*", cwd=tmp_path)
+    assert (done.returncode, "tokenizer.json: damaged" in done.stderr) == (2, True)
     done = minigpt("compare", "nothing*", cwd=tmp_path)
     assert (done.returncode, "nothing*: no run" in done.stderr) == (2, True)
 

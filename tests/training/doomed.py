@@ -33,6 +33,8 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[[], None]]] = {
     "killed before the index knows the checkpoint": (
         checkpoint, "write_index", lambda _folder, index, _series: index.last == 6, kill,
     ),
+    "killed before the first checkpoint": (checkpoint, "save_checkpoint", lambda *_: True, kill),
+    "full disk at once": (checkpoint, "save_checkpoint", lambda *_: True, fill_the_disk),
     "full disk": (trainer.Trainer, "step", in_step_5, fill_the_disk),
 }  # fmt: skip
 """Where a function is, its name, the call before which it happens, and what."""

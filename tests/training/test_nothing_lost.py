@@ -131,6 +131,49 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(workplace: Pat
     assert_same(run, uninterrupted)
 
 
+def test_a_disk_too_full_for_a_first_checkpoint_leaves_a_run_that_goes_on(workplace: Path, uninterrupted: Path) -> None:
+    run, done = doomed("full disk at once", workplace)
+    assert done.returncode == 2, done.stderr
+    assert (
+        f"there is no checkpoint yet: make room, then go on with: minigpt train --resume runs/{run.name}" in done.stderr
+    )
+    assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
+    assert_same(run, uninterrupted)
+
+
+def test_a_run_killed_before_its_first_checkpoint_goes_on(workplace: Path, uninterrupted: Path) -> None:
+    run, done = doomed("killed before the first checkpoint", workplace)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
+    assert_same(run, uninterrupted)
+
+
+def test_only_what_minigpt_has_written_is_deleted(workplace: Path, run: Path) -> None:
+    command = ["train", RECIPE, *TINY, "run.name=mine", "training.max_steps=9"]
+    assert minigpt(*command, cwd=workplace).returncode == 0
+    folder = workplace / "runs" / "mine"
+    own = [folder / name for name in ("notes.txt", "checkpoints/mine/a", "checkpoints/step-old/a", "tensorboard/a")]
+    own += [folder / "checkpoints/step-00000003/a", folder / "checkpoints/step-00000009/a"]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    assert minigpt("train", "--resume", folder, "training.max_steps=30", cwd=workplace).returncode == 0
+    assert minigpt(*command, "--overwrite", cwd=workplace).returncode == 0
+    assert [path.read_text() for path in own] == ["mine"] * len(own)
+
+
+def test_a_damaged_old_checkpoint_does_not_fail_a_run_that_has_ended(
+    workplace: Path, run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / "checkpoints/step-00000000/model.safetensors").write_bytes(b"damaged")
+    done = minigpt("train", "--resume", folder, "training.max_steps=15", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "step-00000000/model.safetensors: damaged" in done.stderr
+    assert (folder / "explain.html").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_with_advice(workplace: Path, run: Path) -> None:
     changes = ["optimizer.name=adamw", "optimizer.learning_rate=10", "optimizer.weight_decay=10"]  # each step times -99
     changes += ["schedule.warmup_steps=0", "training.max_steps=60"]
