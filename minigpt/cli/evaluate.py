@@ -1,7 +1,6 @@
 """`minigpt evaluate`: how good a trained model is."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,9 @@ from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunA
 
 def evaluate(
     run: RunArgument,
-    text: Annotated[Path | None, typer.Option(help="A text file; otherwise the run's whole validation text.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Whatever data.source can be; otherwise the run's whole validation text.")
+    ] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Overlap windows: score N new tokens in each.")] = None,
     claims: Annotated[
         bool, typer.Option("--claims", help="Measure what lessons say of language models, on the built-in stories.")

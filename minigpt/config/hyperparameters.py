@@ -41,13 +41,18 @@ class DataConfig(Section):
     """Where the text comes from."""
 
     source: Place = "stories"
-    """stories | python | a file, folder or glob (.txt, .jsonl, .parquet) | hf:OWNER/NAME | an https: address."""
+    """stories | python | a file, folder or glob (text, JSON, JSON Lines, CSV, TSV, Parquet, packed too: .gz, .zst, .xz,
+    .bz2) | hf:OWNER/NAME | an https: address."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of the text behind an https: source."""
     subset: str | None = None
     """Configuration name of a hub data set."""
     text_column: str = Field("text", min_length=1)
-    """Column (Parquet, hub) or key (JSONL) that holds the text."""
+    """Column or key of a record that holds the text, or a path of keys (meta.text); a list of texts becomes lines."""
+    document_separator: str | None = Field(None, min_length=1)
+    """What parts the documents of a text file, such as <|endoftext|>; line ends around it go with it."""
+    skip_empty: bool = False
+    """Leave records without text out, and say how many, instead of refusing them."""
     max_documents: int | None = Field(None, ge=1, le=10**12)
     """Take only so many documents from the source."""
     n_stories: int = Field(60_000, ge=100, le=100_000_000)

@@ -12,7 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minigpt.data.files import FORMATS, make_folder
+from minigpt.data.files import make_folder
+from minigpt.data.packing import PACKED
+from minigpt.data.readers import READERS
 from minigpt.errors import UserError
 from minigpt.storage.checksums import DamageError, check_file, file_checksum, read_sealed, sealed
 from minigpt.storage.writing import write_whole
@@ -44,8 +46,9 @@ def download(
 
 
 def _ending(address: str) -> str:
-    suffix = PurePosixPath(re.split("[?#]", address)[0]).suffix.lower()
-    return suffix if suffix in FORMATS else ".txt"
+    suffixes = [suffix.lower() for suffix in PurePosixPath(re.split("[?#]", address)[0]).suffixes]
+    packing = suffixes.pop() if suffixes and suffixes[-1] in PACKED else ""
+    return (suffixes[-1] if suffixes and suffixes[-1] in READERS else ".txt") + packing
 
 
 def _is_whole(path: Path, manifest: Path) -> bool:

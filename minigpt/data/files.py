@@ -1,20 +1,22 @@
-"""Documents out of local files: plain text, JSONL, Parquet."""
+"""Which files a source names, and what is left out of them."""
 
-import codecs
 import glob
-import json
+import os
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
+from minigpt.data.packing import PACKED, ending
+from minigpt.data.readers import READERS
 from minigpt.errors import UserError, nearest
 
-Document = Iterable[str]
-"""The text of one document, in parts of any size."""
-
-FORMATS = (".txt", ".jsonl", ".parquet")
-VALIDATION_NAMES = ("validation", "valid", "val")
-READ = 2**20
+Split = Literal["train", "validation"]
+SPLITS: dict[Split, str] = {"train": r"(train|training)", "validation": r"(validation|valid|val|dev)"}
+"""Names of files, alone or before something that is no letter, that make them a split."""
+SHOWN = 3
+"""Files left out that are named."""
 
 
 def make_folder(path: Path, key: str) -> None:
@@ -25,8 +27,11 @@ def make_folder(path: Path, key: str) -> None:
         raise UserError(f"{path}: cannot be made a folder ({error.strerror}); choose another {key}") from None
 
 
-def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
-    """The files that a path or glob names; in a folder, files called train* and validation* are the two splits."""
+def find_files(name: str) -> dict[Split, list[Path]]:
+    """The files that a path or glob names; in a folder, files called train* and validation* are the two splits.
+
+    What is hidden is not looked at, and no file twice; what else is left out of a folder or glob is told.
+    """
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
@@ -34,16 +39,12 @@ def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
     if path.is_file():
         return {"train": [path]}
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file())
-        if not found:
-            raise UserError(f"data.source = {name}: the folder has no {', '.join(FORMATS)} file")
-        train = [file for file in found if file.stem.startswith("train")]
-        validation = [file for file in found if file.stem.startswith(VALIDATION_NAMES)]
-        return {"train": train, "validation": validation} if train and validation else {"train": found}
+        return _of_folder(name, sorted(_visible(path)))
     if any(character in name for character in "*?["):
-        found = sorted(file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file())
+        found = _once(Path(file) for file in sorted(glob.glob(str(path), recursive=True)))
         if not found:
             raise UserError(f"data.source = {name}: no file has such a name")
+        _tell(name, len(found), [])
         return {"train": found}
     beside = [str(file) for file in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = nearest(name, {"stories", "python", *beside} - {name})
@@ -51,80 +52,38 @@ def find_files(name: str) -> dict[Literal["train", "validation"], list[Path]]:
     raise UserError(f"data.source = {name}: there is no such file{hint}")
 
 
-def read_documents(path: Path, text_column: str) -> Iterator[Document]:
-    """The documents of one file; UserError with the file and the place where it is not what its name says."""
-    if path.suffix == ".jsonl":
-        return _read_jsonl(path, text_column)
-    if path.suffix == ".parquet":
-        return _read_parquet(path, text_column)
-    return iter([_read_text(path)])
+def _of_folder(name: str, files: list[Path]) -> dict[Split, list[Path]]:
+    known = _once(file for file in files if ending(file.name) in READERS)
+    if not known:
+        endings = ", ".join(READERS)
+        raise UserError(f"data.source = {name}: the folder has no {endings} file ({', '.join(PACKED)} after it or not)")
+    splits: dict[Split, list[Path]] = {
+        split: [file for file in known if re.match(rf"{names}(?![^\W\d_])", file.name, re.IGNORECASE)]
+        for split, names in SPLITS.items()
+    }
+    found: dict[Split, list[Path]] = splits if all(splits.values()) else {"train": known}
+    read = {file for split_files in found.values() for file in split_files}
+    _tell(name, len(read), [file for file in files if file not in read])
+    return found
 
 
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+def _tell(name: str, n_read: int, left_out: list[Path]) -> None:
+    """Say what is read, where that is not one file."""
+    if n_read == 1 and not left_out:
+        return
+    some = ", ".join(file.name for file in left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
+    more = f", {len(left_out)} left out ({some})" if left_out else ""
+    print(f"files    {name}: {n_read:,} read{more}", file=sys.stderr)  # noqa: T201
 
 
-def _read_text(path: Path) -> Iterator[str]:
-    """Text of a UTF-8 file in parts, line ends as they are, a byte-order mark left out."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    read = 0
-    with _open(path) as file:
-        while True:
-            block = file.read(READ)
-            pending = len(decoder.getstate()[0])
-            try:
-                text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                place = read - pending + error.start
-                raise UserError(f"{path}: not UTF-8 at byte {place}; convert the file to UTF-8") from None
-            yield text.removeprefix("\ufeff") if read == 0 else text
-            read += len(block)
-            if not block:
-                return
+def _visible(folder: Path) -> Iterator[Path]:
+    """Files in a folder and those in it, without what begins with a dot."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [inside for inside in folders if not inside.startswith(".")]
+        yield from (path for name in names if not name.startswith(".") and (path := Path(place, name)).is_file())
 
 
-def _read_jsonl(path: Path, column: str) -> Iterator[Document]:
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                text = record.get(column) if isinstance(record, dict) else None
-                if isinstance(text, str):
-                    text.encode()
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}, line {number}: not JSON in UTF-8 ({error})") from None
-            if not isinstance(text, str):
-                found = f"{_kind(record)} with {', '.join(record)}" if isinstance(record, dict) else _kind(record)
-                if isinstance(record, dict) and column in record:
-                    found = _kind(record[column])
-                raise UserError(f"{path}, line {number}: no text under '{column}' but {found}; set data.text_column")
-            yield [text]
-
-
-def _kind(value: object) -> str:
-    """A JSON value's type in JSON's words."""
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")
-
-
-def _read_parquet(path: Path, column: str) -> Iterator[Document]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with _open(path) as content, parquet.ParquetFile(content) as file:
-            if column not in file.schema_arrow.names:
-                names = ", ".join(file.schema_arrow.names)
-                raise UserError(f"{path}: has no column '{column}' but {names}; set data.text_column")
-            for batch in file.iter_batches(columns=[column], batch_size=1024):
-                for text in batch.column(0).to_pylist():
-                    if not isinstance(text, str):
-                        raise UserError(f"{path}: column '{column}' holds {type(text).__name__} where text is expected")
-                    yield [text]
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+def _once(paths: Iterable[Path]) -> list[Path]:
+    """The files among the paths, in order, each once, whatever links lead to it."""
+    files = {path.resolve(): path for path in reversed(list(paths)) if path.is_file()}
+    return sorted(files.values())

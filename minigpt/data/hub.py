@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minigpt.config.hyperparameters import DataConfig
-from minigpt.data.files import Document
+from minigpt.data.records import Document, Reading, Records
 from minigpt.errors import UserError
 
 Documents = Callable[[Literal["train", "validation"]], Iterator[Document]]
@@ -29,15 +29,21 @@ def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
         raise UserError(f"data.source = {config.source}: has no split 'train' but {', '.join(splits)}")
 
     def documents(split: Literal["train", "validation"]) -> Iterator[Document]:
-        for row in splits[split]:
-            if not isinstance(row.get(config.text_column), str):
-                raise UserError(
-                    f"data.source = {config.source}: no text in column '{config.text_column}'; "
-                    f"its columns are {', '.join(row)}: set data.text_column"
-                )
-            yield [row[config.text_column]]
+        records = Records(config.source, reading)
+        try:
+            for number, row in enumerate(splits[split], 1):
+                yield from records.document(row, f"row {number} of {split}")
+        except UserError:
+            raise
+        except Exception as error:  # whatever `datasets` and what it is built on raise over a broken file or network
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"data.source = {config.source}: cannot be read on ({reason}); mend the data set, or try again"
+            ) from None
+        records.end()
 
-    identity = f"{name} {config.subset} {config.text_column} {_version(name, splits['train'])}"
+    reading = Reading(config.text_column, skip_empty=config.skip_empty)
+    identity = f"{name} {config.subset} {reading} {_version(name, splits['train'])}"
     return hashlib.sha256(identity.encode()).hexdigest(), "validation" in splits, documents
 
 

@@ -1,6 +1,7 @@
 """Where text comes from: the built-in stories, Python's own sources, files, the Hugging Face hub, an address."""
 
 import hashlib
+import re
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,13 +12,17 @@ from typing import Literal
 from minigpt.config.hyperparameters import DataConfig
 from minigpt.data import stories
 from minigpt.data.download import download
-from minigpt.data.files import Document, find_files, read_documents
+from minigpt.data.files import find_files
 from minigpt.data.hub import open_hub
+from minigpt.data.packing import ending
+from minigpt.data.readers import read_documents
+from minigpt.data.records import Document, Reading
 from minigpt.errors import UserError
 
 Split = Literal["train", "validation"]
 PIECE = 2**20
 """Characters of a document that are held in memory at once."""
+AFTER_WORD = re.compile(r"(?<=\S)\s")
 KEPT_STORIES = 100_000
 """That are held in memory, some 60 MB."""
 
@@ -63,9 +68,9 @@ def open_source(config: DataConfig) -> Source:
         raise UserError(f"data.source = {name}: use an https: address, so that nobody can change the text on its way")
     elif name.startswith("https:"):
         path = download(name, config.sha256, Path(config.directory) / "downloads")
-        source = _files(name, {"train": [path]}, config.text_column)
+        source = _files(name, {"train": [path]}, _reading(config))
     else:
-        source = _files(name, find_files(name), config.text_column)
+        source = _files(name, find_files(name), _reading(config))
     return source if config.max_documents is None else _limited(source, config.max_documents)
 
 
@@ -83,21 +88,20 @@ def cut(document: Iterable[str]) -> Iterator[Piece]:
     """
     held = ""
     for part in document:
-        held += part
-        while len(held) >= 2 * PIECE:
-            place = _safe_cut(held)
-            yield Piece(held[:place], ends_document=False)
-            held = held[place:]
+        held, start = held + part, 0
+        while len(held) - start >= 2 * PIECE:
+            place = _safe_cut(held, start)
+            yield Piece(held[start:place], ends_document=False)
+            start = place
+        held = held[start:]
     if held:
         yield Piece(held, ends_document=True)
 
 
-def _safe_cut(text: str) -> int:
-    """The first place after `PIECE` where a white space follows another character; `PIECE` itself if there is none."""
-    for place in range(PIECE, len(text)):
-        if text[place].isspace() and not text[place - 1].isspace():
-            return place
-    return PIECE
+def _safe_cut(text: str, start: int) -> int:
+    """Where a white space follows another character, at `PIECE` characters after `start` or soon; if nowhere, there."""
+    found = AFTER_WORD.search(text, start + PIECE, start + 2 * PIECE)
+    return found.start() if found else start + PIECE
 
 
 def _stories(config: DataConfig) -> Source:
@@ -122,7 +126,7 @@ def _python() -> Source:
         for path in sorted(library.rglob("*.py"))
         if not outside & set(path.relative_to(library).parts) and _is_utf8(path)
     ]
-    return _files("python", {"train": paths}, "text")
+    return _files("python", {"train": paths}, Reading())
 
 
 def _is_utf8(path: Path) -> bool:
@@ -133,11 +137,15 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _files(name: str, paths: dict[Split, list[Path]], text_column: str) -> Source:
-    def documents(split: Split) -> Iterator[Document]:
-        return (document for path in paths[split] for document in read_documents(path, text_column))
+def _reading(config: DataConfig) -> Reading:
+    return Reading(config.text_column, config.document_separator, config.skip_empty)
 
-    digest = hashlib.sha256(text_column.encode())
+
+def _files(name: str, paths: dict[Split, list[Path]], reading: Reading) -> Source:
+    def documents(split: Split) -> Iterator[Document]:
+        return (document for path in paths[split] for document in read_documents(path, reading))
+
+    digest = hashlib.sha256(repr(reading).encode())
     for split, split_paths in paths.items():
         for path in split_paths:
             try:
@@ -145,7 +153,7 @@ def _files(name: str, paths: dict[Split, list[Path]], text_column: str) -> Sourc
                     content = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error.strerror}); name a file of text") from None
-            digest.update(f"{split} {path.suffix} {content}\n".encode())
+            digest.update(f"{split} {ending(path.name)} {content}\n".encode())
     return Source(name, digest.hexdigest(), "validation" in paths, documents)
 
 

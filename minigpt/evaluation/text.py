@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from minigpt.data import stories
 from minigpt.data.batches import IGNORED, evaluation_windows
-from minigpt.data.files import read_documents
-from minigpt.data.sources import Piece, cut, open_source
+from minigpt.data.sources import open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import TOKENS_AT_ONCE, evaluate
@@ -22,12 +21,12 @@ from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
 
 
-def assess(run: Run, text: Path | None = None, stride: int | None = None) -> dict[str, Any]:
+def assess(run: Run, text: str | None = None, stride: int | None = None) -> dict[str, Any]:
     """Loss, perplexity and bits per byte over all of `text`, or of the run's validation text where there is none."""
     context_length = run.config.model.context_length
     if stride is not None and stride > context_length:
         raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
-    tokens = _validation(run) if text is None else _encode(text, run.tokenizer)
+    tokens = _validation(run) if text is None else _encode(text, run)
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
     windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.end_of_text, stride)
     device = run.model.token_embedding.weight.device
@@ -71,14 +70,16 @@ def _validation(run: Run) -> TokenStream:
     return tokens.validation
 
 
-def _encode(path: Path, tokenizer: Tokenizer) -> TokenStream:
-    def pieces() -> Iterator[Piece]:
-        for document in read_documents(path, "text"):
-            yield from cut(document)
-
-    parts = list(encoded(pieces(), tokenizer))
+def _encode(text: str, run: Run) -> TokenStream:
+    """Another text's tokens, of all that `data.source` can be: of its validation part, if it has one."""
+    data = run.config.data.model_copy(update={"source": text, "sha256": None, "max_documents": None})
+    try:
+        source = open_source(data)
+        parts = list(encoded(source.pieces("validation" if source.has_validation else "train"), run.tokenizer))
+    except UserError as error:
+        raise UserError(str(error).replace("data.source =", "command line: --text", 1)) from None
     if sum(map(len, parts)) < 2:
-        raise UserError(f"{path}: is too short to evaluate on; it needs at least two tokens")
+        raise UserError(f"command line: --text {text}: is too short to evaluate on; it needs at least two tokens")
     return TokenStream([np.concatenate(parts)])
 
 

@@ -109,14 +109,15 @@ def _learn(text: Path, tokenizer: Path, vocab_size: int) -> None:
 
 def _encode_with_tiktoken(text: Path, tokenizer: Path) -> None:
     """What tiktoken does by itself: the documents (here paragraphs of about a megabyte) as one batch of lists."""
-    from minigpt.data.files import read_documents
+    from minigpt.data.readers import read_documents
+    from minigpt.data.records import Reading
     from minigpt.data.sources import cut
     from minigpt.tokenizers import load_tokenizer
     from minigpt.tokenizers.bpe import BytePairTokenizer
 
     learned = load_tokenizer(tokenizer)
     assert isinstance(learned, BytePairTokenizer)
-    pieces = [piece.text for document in read_documents(text, "text") for piece in cut(document)]
+    pieces = [piece.text for document in read_documents(text, Reading()) for piece in cut(document)]
     learned.encoding.encode_ordinary_batch(pieces, num_threads=os.cpu_count() or 1)
 
 
