@@ -1,11 +1,12 @@
 # make train   set up, train the default model on the built-in corpus, print a sample
 # make test    set up, run every test, as many at once as there are cores, up to eight
+# make faults  the tests of kills and damage at every place instead of some; takes an hour
 PYTHON ?= python3
 CONFIG ?= configs/stories.yaml
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install train test lint format clean
+.PHONY: install train test faults lint format clean
 
 install: $(INSTALLED)
 
@@ -20,6 +21,9 @@ train: install
 
 test: install
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+faults: install
+	MINIGPT_FAULTS=all $(BIN)/python -m pytest -s tests/faults
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import load_recipe
+from minigpt.config.recipe import is_as_written, load_recipe
 from minigpt.errors import UserError, nearest
 from minigpt.model.gpt import GPT
 from minigpt.storage.checksums import DamageError, check_file, read_sealed
@@ -98,6 +98,14 @@ def open_folder(path: Path) -> RunFolder:
     return folder
 
 
+def load_config(folder: RunFolder) -> Config:
+    """The run's recipe; a warning says where it is not as it was written."""
+    config = load_recipe(folder.config)
+    if not is_as_written(folder.config):
+        print(f"warning: {folder.config}: was changed since it was written", file=sys.stderr)  # noqa: T201
+    return config
+
+
 def read_index(folder: RunFolder) -> Index:
     """The run's checkpoint index; put together from the checkpoints, with a warning, where it is not as it was written.
 
@@ -165,11 +173,15 @@ def checkpoint_step(folder: RunFolder, which: str) -> int:
 def load_run(path: Path, which: str = "best", device: torch.device | None = None) -> Run:
     """Config, tokenizer and model of a run folder; `which` is best, last or a step."""
     folder = open_folder(path)
-    config = load_recipe(folder.config)
+    config = load_config(folder)
     tokenizer = load_tokenizer(folder.tokenizer)
     step = checkpoint_step(folder, which)
     weights = checked(folder, step, WEIGHTS)
     check_belongings(folder, config, tokenizer, read_metadata(folder, step))
+    with torch.device("meta"):
+        smallest = 4 * GPT(config.model).n_parameters()
+    if weights.stat().st_size < smallest:  # before there is memory for so many
+        raise DamageError(f"{weights}: is too small for the model of {folder.config}; copy the run's folder again")
     model = GPT(config.model)
     load_weights(model, weights)
     return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)

@@ -27,8 +27,8 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
         "config", "storage", "errors", "__init__",
     },
     "experiments": {
-        "training", "evaluation", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "errors",
-        "__init__",
+        "training", "evaluation", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "storage",
+        "errors", "__init__",
     },
     "serving": {"inspection", "runs", "errors"},
     "cli": {

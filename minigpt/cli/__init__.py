@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from minigpt.cli import compare, config, embeddings, evaluate, explain, sample, sweep, tokenize, train
+from minigpt.cli.streams import prepare_streams
 from minigpt.errors import UserError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ CommandLineError: Any = typer.BadParameter.mro()[2]
 
 def main() -> None:
     """Run a command; exit status 2 and one `error:` line for what a user can mend."""
+    prepare_streams()
     try:
         status = app(standalone_mode=False)
     except UserError as error:

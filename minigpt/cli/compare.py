@@ -47,7 +47,7 @@ def compare(
         document = comparison.as_dict() | {"samples": dict(samples)}
         if prediction is not None:
             document["prediction"] = vars(prediction)
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        typer.echo(json.dumps(document))
         return
     page = output or paths[0].parent / "compare.html"
     write_page(page, compare_page(comparison, samples))

@@ -40,7 +40,7 @@ def embeddings(
         answers[f"{question}, its own words not excluded"] = embedding.analogy(a, b, c, n, exclude=False)
     if as_json:
         document = {question: [vars(one) for one in found] for question, found in answers.items()}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        typer.echo(json.dumps(document))
         return
     for question, found in answers.items():
         shown = ", ".join(f"{visible((one.text.strip() or one.text).encode())} {one.cosine:.2f}" for one in found)

@@ -6,12 +6,13 @@ import webbrowser
 from pathlib import Path
 
 from minigpt.errors import UserError
+from minigpt.storage.writing import write_whole
 
 
 def write_page(path: Path, page: str) -> None:
     """Write HTML to a file; UserError where the place does not allow it."""
     try:
-        path.write_text(page, encoding="utf-8")
+        write_whole(path, page.encode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
 

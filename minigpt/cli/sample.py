@@ -58,6 +58,6 @@ def sample(
     if interactive:
         sampler.converse(request)
     elif as_json:
-        typer.echo(json.dumps(sampler.as_json(request), ensure_ascii=False))
+        typer.echo(json.dumps(sampler.as_json(request)))
     else:
         sampler.print_samples(request)

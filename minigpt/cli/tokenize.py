@@ -35,7 +35,7 @@ def tokenize(
         return
     if as_json:
         document = {"text": text, "tokenizers": [side.as_dict() for side in sides]}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        typer.echo(json.dumps(document))
         return
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     typer.echo("\n\n".join(side.describe(coloured) for side in sides), color=coloured)

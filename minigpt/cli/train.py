@@ -115,7 +115,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
     write_page(path / "explain.html", page.explain(run, page.default_prompt(run)))
-    lines = read_metrics(run.folder.metrics)
+    lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")
     typer.echo(f"validation loss {loss:.4f} nats per token, {bits_per_byte:.4f} bits per byte")

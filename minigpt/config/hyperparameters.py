@@ -126,7 +126,7 @@ class OptimizerConfig(Section):
     """With muon: learning rate of what writes into the residual stream (o_proj, down_proj), as a share of that."""
     adamw_learning_rate: float = Field(0.003, gt=0, le=10)
     """With muon: AdamW's peak learning rate for embeddings, norms and biases."""
-    beta1: Fraction = 0.9
+    beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     epsilon: float = Field(1e-10, gt=0)
     weight_decay: float = Field(0.0, ge=0, le=10)

@@ -14,7 +14,10 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.section import Section
 from minigpt.config.yaml_file import Tree, read_value, read_yaml, write_yaml
 from minigpt.errors import UserError, nearest
+from minigpt.storage.checksums import checksum
 from minigpt.storage.writing import write_whole
+
+CHECKSUM = b"# checksum "
 
 
 def load_recipe(path: Path, changes: Iterable[str] = ()) -> Config:
@@ -37,8 +40,15 @@ def make_config(tree: Tree, path: Path, changes: Mapping[str, Any], changed_in: 
 
 
 def save_recipe(config: Config, path: Path) -> None:
-    """Write `config` as YAML."""
-    write_whole(path, to_yaml(config).encode())
+    """Write `config` as YAML, with a last line by which `is_as_written` knows it."""
+    text = to_yaml(config).encode()
+    write_whole(path, text + CHECKSUM + checksum(text).encode() + b"\n")
+
+
+def is_as_written(path: Path) -> bool:
+    """Whether a file is what `save_recipe` wrote."""
+    text, found, rest = path.read_bytes().rpartition(CHECKSUM)
+    return bool(found) and rest.strip() == checksum(text).encode()
 
 
 def to_yaml(config: Config) -> str:

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
-from minigpt.runs import RunFolder, open_folder
+from minigpt.runs import RunFolder, load_config, open_folder
 from minigpt.training.budget import share_spent
 from minigpt.training.metrics import Metrics, read_metrics
 
@@ -135,7 +134,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         raise UserError("command line: name at least two runs, such as runs/*")
     if len({folder.path.resolve() for folder in folders}) < len(folders):
         raise UserError("command line: a run is named twice; name each once")
-    configs = [load_recipe(folder.config) for folder in folders]
+    configs = [load_config(folder) for folder in folders]
     flat = [flatten(config) for config in configs]
     differing = [key for key in flat[0] if key not in NAMES and len({repr(one[key]) for one in flat}) > 1]
     runs = [
@@ -166,7 +165,7 @@ def flatten(config: Config) -> dict[str, Any]:
 
 def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Summary:
     """What the run's metrics say."""
-    metrics = read_metrics(folder.metrics)
+    metrics = read_metrics(folder)
     evaluations = [line for line in metrics if "validation_loss" in line]
     speeds = [line["tokens_per_second"] for line in metrics if "tokens_per_second" in line]
     with torch.device("meta"):

@@ -12,7 +12,7 @@ from minigpt.training.metrics import read_metrics
 
 def compare_page(comparison: Comparison, samples: Sequence[tuple[str, str]]) -> str:
     """The comparison as a page (HTML), with what each run wrote."""
-    metrics = [read_metrics(RunFolder(Path(run.run)).metrics) for run in comparison.runs]
+    metrics = [read_metrics(RunFolder(Path(run.run))) for run in comparison.runs]
     key = "validation_loss" if comparison.measure == "loss" else comparison.measure
     loss = chart(
         {"loss": "validation loss (nats per token)", "bits_per_byte": "bits per byte"}[comparison.measure],

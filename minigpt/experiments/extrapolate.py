@@ -102,7 +102,7 @@ def _point(path: Path) -> tuple[float, float] | None:
     """Compute and last validation loss of a run; None where it was not evaluated."""
     folder = open_folder(path)
     config = load_recipe(folder.config)
-    evaluations = [line for line in read_metrics(folder.metrics) if "validation_loss" in line]
+    evaluations = [line for line in read_metrics(folder) if "validation_loss" in line]
     if not evaluations:
         return None
     last = evaluations[-1]

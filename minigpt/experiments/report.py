@@ -16,6 +16,7 @@ from minigpt.experiments.pages import render
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_engine
 from minigpt.runs import RunFolder
+from minigpt.storage.writing import write_whole
 from minigpt.training.metrics import Metrics, read_metrics
 
 REFRESH = 10
@@ -24,7 +25,7 @@ REFRESH = 10
 
 def write_report(folder: RunFolder, finished: bool = True) -> None:
     """Write the page from the run's config and metrics; one of a run that has not `finished` loads itself again."""
-    metrics = read_metrics(folder.metrics)
+    metrics = read_metrics(folder)
     samples = [line for line in metrics if "sample" in line]
     config = load_recipe(folder.config)
     html = render(
@@ -38,7 +39,7 @@ def write_report(folder: RunFolder, finished: bool = True) -> None:
         config=to_yaml(config),
         surroundings=surroundings(choose_engine(config.run)),
     )
-    folder.report.write_text(html, encoding="utf-8")
+    write_whole(folder.report, html.encode())
 
 
 def charts(metrics: list[Metrics]) -> list[str]:

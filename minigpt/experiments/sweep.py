@@ -206,7 +206,7 @@ class Sweep:
             hooks = Hooks(on_evaluation=report if first else None, choose=choose)
             return run.start(config, overwrite=True, hooks=hooks)[1].loss
         finally:
-            metrics = read_metrics(RunFolder(folder).metrics)
+            metrics = read_metrics(RunFolder(folder))
             tokens = metrics[-1]["tokens"] if metrics else 0
             trial.set_user_attr(TOKENS, trial.user_attrs.get(TOKENS, 0) + tokens)
 

@@ -146,7 +146,7 @@ def losses(trials: "Sequence[FrozenTrial]") -> Markup:
     """Validation losses over time, of all runs."""
     runs = [RunFolder(Path(run)) for trial in trials for run in trial.user_attrs.get(RUNS, {}).values()]
     here = [folder for folder in runs if folder.path.is_dir()]  # others are on the machines that trained them
-    curves = [curve(folder.path.name, read_metrics(folder.metrics), "validation_loss", "seconds") for folder in here]
+    curves = [curve(folder.path.name, read_metrics(folder), "validation_loss", "seconds") for folder in here]
     return chart(
         "validation loss over time", curves, x_title="seconds", height=460, showlegend=len(curves) <= 12, yaxis=LOG
     )

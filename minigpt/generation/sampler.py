@@ -50,14 +50,14 @@ class Sampler:
             raise UserError("command line: give --prompt or --prompt-file, not both")
         if file is not None:
             try:
-                return file.read_text(encoding="utf-8")
+                return file.read_text(encoding="utf-8-sig")
             except OSError as error:
                 raise UserError(f"{file}: cannot be read ({error.strerror}); name a text file") from None
             except UnicodeDecodeError as error:
                 raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert the file to UTF-8") from None
         if prompt == "-":
             try:
-                return sys.stdin.buffer.read().decode()
+                return sys.stdin.buffer.read().decode("utf-8-sig")
             except UnicodeDecodeError as error:
                 raise UserError(f"standard input: not UTF-8 at byte {error.start}; give UTF-8 text") from None
         return self.sampling.prompt if prompt is None else prompt

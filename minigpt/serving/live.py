@@ -4,6 +4,7 @@ It listens on the loopback interface only, answers only to requests that name it
 through a name of its own), and no request names a file.
 """
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -25,6 +26,9 @@ from minigpt.runs import Run, checkpoint_step, load_run
 LOOPBACK = "127.0.0.1"
 LONGEST = 100_000
 """Bytes of a request."""
+NO_FRAMES = {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"}
+PATIENCE = 30
+"""Seconds in which a request's body has to come."""
 
 
 class LiveRun:
@@ -55,21 +59,29 @@ def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
 
     def page(_request: Request) -> Response:
         run = live.newest()
-        return HTMLResponse(explain(run, default_prompt(run) if prompt is None else prompt, live=True))
+        html = explain(run, default_prompt(run) if prompt is None else prompt, live=True)
+        return HTMLResponse(html, headers=NO_FRAMES)
 
     def step(_request: Request) -> Response:
         return JSONResponse(live.newest().step)
 
     async def data(request: Request) -> Response:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > LONGEST:
-                return JSONResponse({"error": f"the text is longer than {LONGEST:,} bytes"}, 413)
+        body, n_bytes = b"", 0
+        try:
+            async with asyncio.timeout(PATIENCE):
+                async for part in request.stream():  # to its end: who is still sending hears no answer
+                    n_bytes += len(part)
+                    body += part if n_bytes <= LONGEST else b""
+        except TimeoutError:
+            return JSONResponse({"error": f"the request was not there after {PATIENCE} seconds"}, 408)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        if n_bytes > LONGEST:
+            return JSONResponse({"error": f"the text is longer than {LONGEST:,} bytes"}, 413)
         try:
             asked = json.loads(body)
             prompt, known = asked["prompt"], asked.get("step")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return JSONResponse({"error": 'the request must be {"prompt": TEXT}'}, 400)
         if not isinstance(prompt, str):
             return JSONResponse({"error": "the prompt must be a text"}, 400)
@@ -98,5 +110,6 @@ def serve(path: Path, checkpoint: str, prompt: str | None, port: int, opened: Ca
             raise UserError(
                 f"command line: --port {port}: cannot be listened on ({error.strerror}); try another"
             ) from None
+        listener.listen()
         opened(f"http://{LOOPBACK}:{listener.getsockname()[1]}/")
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])

@@ -21,6 +21,8 @@ from minigpt.tokenizers.base import (
 # How GPT-2 cuts a text into the pieces that merges stay inside of.
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LEARNED_PIECE = 256  # characters; in text without spaces, such as a genome, learning merges in longer pieces takes ages
+PROBE = "".join(map(chr, range(1, 0x250))) + " 東京 😀\r\n\n  "
+"""Characters of many kinds, which a pattern has to take in."""
 WHITE_BLOCK = 100_000  # characters; tiktoken's regular expressions give up on a run of some 1,000,000 white ones
 
 
@@ -124,7 +126,13 @@ class BytePairTokenizer(Tokenizer):
             if type(token) is not int or token not in free:
                 raise ValueError(f"the special token {name!r} has the id {token!r}, which is not free for it")
         read_field(special_tokens, END_OF_TEXT, int)  # every tokenizer has it
-        return cls(read_field(fields, "kind", str), read_field(fields, "pattern", str), token_bytes, special_tokens)
+        pattern = read_field(fields, "pattern", str)
+        if not pattern:
+            raise ValueError("'pattern' is empty")
+        tokenizer = cls(read_field(fields, "kind", str), pattern, token_bytes, special_tokens)
+        if tokenizer.decode(tokenizer.encode(PROBE)) != PROBE:
+            raise ValueError(f"'pattern' {pattern!r} leaves characters of a text out")
+        return tokenizer
 
 
 def byte_letters() -> dict[str, int]:

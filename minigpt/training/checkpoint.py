@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import safetensors.torch
 import torch
@@ -117,9 +118,12 @@ def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, step:
     load_weights(model, checked(folder, step, WEIGHTS))
     path = checked(folder, step, STATE)
     try:
+        with ZipFile(path) as parts:  # torch packs nothing: what is packed could be of any size
+            if any(part.compress_type != ZIP_STORED for part in parts.infolist()):
+                raise ValueError
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         progress, optimizer_states = Progress(**state["progress"]), state["optimizers"]
-    except (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+    except (RuntimeError, BadZipFile, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
         raise DamageError(f"{path}: not a training state ({type(error).__name__}); restore it") from None
     try:
         optimizers.load_state_dict(optimizer_states)

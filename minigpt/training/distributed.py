@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from minigpt.errors import UserError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -61,14 +63,23 @@ class Processes:
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the group that torchrun started, if it did; gloo for what is on the CPU, nccl for what is on GPUs."""
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
         return
-    processes = Processes(int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]), world_size)
+    try:
+        processes = Processes(*(int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")))
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"environment: WORLD_SIZE is set, and {error} is not as torchrun sets it; start with torchrun, "
+            "or unset WORLD_SIZE"
+        ) from None
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield processes
         processes.wait()  # nobody takes the group down under another's last message
+    except RuntimeError as error:
+        if "gloo" not in str(error) and not isinstance(error, dist.DistError):
+            raise
+        raise UserError("torchrun: another process of this training has died; go on with --resume") from None
     finally:
         dist.destroy_process_group()

@@ -1,7 +1,9 @@
 """What a run reports: `metrics.jsonl` for machines, a progress bar for people, TensorBoard for those who ask for it."""
 
 import json
+import math
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from minigpt.errors import UserError
+from minigpt.runs import RunFolder, kept_steps, read_metadata
+from minigpt.storage.checksums import KEY, DamageError, checksum
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -17,11 +21,15 @@ Metrics = dict[str, Any]
 
 TAGS = {"loss": "loss/training", "validation_loss": "loss/validation"}
 """Names in TensorBoard of what belongs into one picture."""
+SHORT = "does not go up to the last checkpoint any more"
+LONGEST = 2**24
+"""Bytes of a line."""
 
 
 class MetricsLog:
-    """Appends one JSON object a line. A resumed run keeps `keep_bytes` of the file: what came after is trained anew.
+    """Appends one JSON object a line, each with a checksum of the rest of it.
 
+    A resumed run keeps `keep_bytes` of the file: what came after is trained anew.
     Where it has fewer, a warning says so. UserError, and the file is left as it is, where a line of it is damaged.
     `curves` get the same numbers.
     """
@@ -30,7 +38,7 @@ class MetricsLog:
         kept = path.read_bytes()[:keep_bytes] if path.exists() else b""
         if len(kept) < keep_bytes:
             kept = kept[: kept.rfind(b"\n") + 1]
-            print(f"warning: {path}: does not go up to the last checkpoint any more", file=sys.stderr)  # noqa: T201
+            print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
         if kept:
             _parse(kept.removesuffix(b"\n") + b"\n", path)
         with path.open("ab") as file:
@@ -40,7 +48,8 @@ class MetricsLog:
 
     def write(self, **metrics: object) -> None:
         """Write one line at once."""
-        self._file.write(json.dumps(metrics) + "\n")
+        text = json.dumps(metrics, allow_nan=False)
+        self._file.write(f'{text[:-1]}, "{KEY}": "{checksum(text.encode())}"}}\n')
         if self._curves is not None:
             for name, value in metrics.items():
                 if isinstance(value, str):
@@ -74,31 +83,46 @@ def open_tensorboard(folder: Path, step: int) -> "SummaryWriter":
     return SummaryWriter(str(folder), purge_step=step + 1)
 
 
-def read_metrics(path: Path) -> list[Metrics]:
-    """The lines of a metrics file; one that is being written to may end in half a line, which is left out.
+def read_metrics(folder: RunFolder) -> list[Metrics]:
+    """The lines of a run's metrics; they may end in half a line while it is written, which is left out.
 
-    UserError with the line where one is damaged.
+    A warning where there are fewer than at the last checkpoint, UserError with the line where one is damaged.
     """
-    return _parse(path.read_bytes(), path) if path.exists() else []
+    path, steps = folder.metrics, kept_steps(folder)
+    content = path.read_bytes() if path.exists() else b""
+    with suppress(DamageError):  # is told where that checkpoint is used
+        if steps and len(content) < read_metadata(folder, steps[-1])["metrics_bytes"]:
+            print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
+    return _parse(content, path)
 
 
 def _parse(content: bytes, path: Path) -> list[Metrics]:
     metrics: list[Metrics] = []
     for number, line in enumerate(content.split(b"\n")[:-1], 1):  # what follows the last line end is not a whole line
         try:
-            values = json.loads(line, parse_constant=_refuse)
+            values = json.loads(line) if len(line) <= LONGEST else None
             if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
+                raise ValueError
+            found = values.pop(KEY, None)
+            if found not in (None, checksum(json.dumps(values).encode())):
+                raise ValueError
+            if not all(_is_right(key, value) for key, value in values.items()):
                 raise ValueError
             metrics.append(values)
         except (ValueError, RecursionError):
             raise UserError(
-                f"{path}, line {number}: no object with step, tokens, seconds; restore the file as it was written"
+                f"{path}, line {number}: not what was written; restore the file, or delete it and do without curves"
             ) from None
     return metrics
 
 
-def _refuse(constant: str) -> float:
-    raise ValueError(constant)
+def _is_right(key: str, value: object) -> bool:
+    """Whether a value is of its key's kind: a text is a sample, and everything else a number."""
+    if key == "sample":
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return key not in ("step", "tokens") or (isinstance(value, int) and value >= 0)
 
 
 class ProgressBar:

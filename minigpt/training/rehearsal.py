@@ -51,9 +51,9 @@ def find_learning_rate(config: Config) -> RateTest:
         try:
             run.start(trial, hooks=Hooks(rate_factor=raised))
         except UserError:  # a loss that is not a number: the end that was looked for
-            if not read_metrics(folder.metrics):
+            if not read_metrics(folder):
                 raise
-        lines = [line for line in read_metrics(folder.metrics) if "loss" in line]
+        lines = [line for line in read_metrics(folder) if "loss" in line]
     return judge([line["learning_rate"] for line in lines], [line["loss"] for line in lines])
 
 

@@ -20,8 +20,17 @@ from minigpt.hardware.device import Engine
 from minigpt.hardware.memory import check_memory
 from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
-from minigpt.runs import RunFolder, check_belongings, checkpoint_step, kept_steps, open_folder, read_metadata
+from minigpt.runs import (
+    RunFolder,
+    check_belongings,
+    checkpoint_step,
+    kept_steps,
+    load_config,
+    open_folder,
+    read_metadata,
+)
 from minigpt.storage.lock import locked
+from minigpt.tokenizers import check_kind
 from minigpt.training.budget import tokens_per_step
 from minigpt.training.continuation import check_origins, origins
 from minigpt.training.corpus import Corpus, prepare_corpus
@@ -38,6 +47,8 @@ PLACES = ("source", "directory")
 
 def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
     """Train a new run; UserError where its folder exists already, unless `overwrite`."""
+    if "tokenizer.kind" not in config.auto:
+        check_kind(config.tokenizer.kind)
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
     with join_processes() as processes:
         if processes.first:
@@ -58,7 +69,7 @@ def resume(
     A run that has none yet begins.
     """
     folder = open_folder(path)
-    before, config = load_recipe(folder.config), load_recipe(folder.config, changes)
+    before, config = load_config(folder), load_recipe(folder.config, changes)
     check_chosen(config, Path("command line"))
     places = {key: getattr(config.data, key) for key in PLACES}
     before = before.model_copy(update={"data": before.data.model_copy(update=places)})
@@ -66,7 +77,7 @@ def resume(
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
     with join_processes() as processes, locked(folder.path) if processes.first else nullcontext():
-        begun = kept_steps(folder) or read_metrics(folder.metrics)
+        begun = kept_steps(folder) or read_metrics(folder)
         step = checkpoint_step(folder, checkpoint) if begun or checkpoint != "last" else None
         return folder, _train(config, folder, processes, hooks, resume=True, step=step)
 

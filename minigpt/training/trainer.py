@@ -78,7 +78,7 @@ class Trainer:
         every = self.config.training
         with self.interruption.watch(), self._outputs():
             while True:
-                finished, step = self.spent() >= 1, self.progress.step
+                finished, step = self.spent() >= 1 or self.out_of_patience(), self.progress.step
                 evaluation_due = finished or (step > 0 and step % every.evaluate_every == 0)
                 if evaluation_due or self.interruption.requested or step % every.checkpoint_every == 0:
                     self.save()

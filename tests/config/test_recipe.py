@@ -32,6 +32,7 @@ CHANGES = {
     "optimizer.learning_rate=.nan": ["optimizer.learning_rate", "finite"],
     "optimizer.learning_rate=fast": ["optimizer.learning_rate", "fast", "number"],
     "schedule.cooldown_fraction=1.5": ["schedule.cooldown_fraction = 1.5", "less than or equal to 1"],
+    "optimizer.beta1=1": ["optimizer.beta1 = 1", "less than 1"],
     "training.batch_size=0": ["training.batch_size = 0"],
     "training.max_minutes=0": ["training.max_minutes = 0", "greater than 0"],
     "run.device=gpu": ["run.device", "gpu"],

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import shutil
 import signal
@@ -46,7 +47,33 @@ def test_what_is_no_text_for_this_model_is_told(client: TestClient, prompt: obje
     answer = ask(client, prompt)
     assert answer.status_code == status
     assert words in answer.json()["error"]
-    assert client.post("/data", content=b"no JSON").status_code == 400
+    for content in (b"no JSON", b"[" * 99_000, b"[]", b"7", b'{"prompt": "a", "step": []}'):
+        assert client.post("/data", content=content).status_code in (200, 400)
+
+
+def test_no_other_page_frames_it(client: TestClient) -> None:
+    assert client.get("/").headers["x-frame-options"] == "DENY"
+
+
+def test_half_a_request_is_given_up(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 0.01)
+    app, sent = live.make_app(run, "last", "A cat"), list[Any]()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/data",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7"])

@@ -92,6 +92,8 @@ DAMAGE: list[tuple[str, dict[str, Any], str]] = [
     ("bpe", {"kind": None}, "'kind' must be str"),
     ("bpe", {"pattern": 7}, "'pattern' must be str"),
     ("bpe", {"pattern": "(\n"}, "parenthesis"),
+    ("bpe", {"pattern": ""}, "'pattern' is empty"),
+    ("bpe", {"pattern": r"\w+"}, "leaves characters of a text out"),
     ("bpe", {"tokens": {}}, "'tokens' must be list"),
     ("bpe", {"tokens": [1]}, "'tokens' must hold strings"),
     ("bpe", {"tokens": ["a"]}, "'tokens' must be base64"),

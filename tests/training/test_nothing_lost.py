@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from minigpt.data.batches import Batches
 from minigpt.training.trainer import Trainer
 
-MOVING = ["seconds", "tokens_per_second"]
+MOVING = ["seconds", "tokens_per_second", "checksum"]
 CHANGES = [*TINY, "model.dropout=0.1", "training.max_steps=18"]
 
 
@@ -298,3 +298,12 @@ def test_an_edited_architecture_is_refused(run: Path, tmp_path: Path) -> None:
     for command in (["sample", edited], ["train", "--resume", edited, "training.max_steps=15"]):
         done = minigpt(*command, cwd=tmp_path)
         assert (done.returncode, "its checkpoint has 2; put that back" in done.stderr) == (2, True), done.stderr
+
+
+def test_less_patience_than_was_used_up_ends_a_run(workplace: Path, run: Path) -> None:
+    changes = ["optimizer.learning_rate=1e-12", "optimizer.adamw_learning_rate=1e-12", "optimizer.name=adamw"]
+    changes += ["training.max_steps=11", "training.evaluate_every=2", "training.checkpoint_every=3"]
+    assert minigpt("train", RECIPE, "run.name=impatient", *TINY, *changes, cwd=workplace).returncode == 0
+    done = minigpt("train", "--resume", "runs/impatient", "training.patience=1", "training.max_steps=50", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert metrics(workplace / "runs" / "impatient")[-1]["step"] < 20

@@ -116,7 +116,7 @@ function drawAnalogy() {
   const cosines = names.map((name, row) => [name, row, at(D.map.rows, row).reduce((total, x, j) => total + x * sum[j], 0) / length]);
   const answers = cosines.filter(([, row]) => !$("others").checked || !asked.some(([, other]) => other === row)).sort((x, y) => y[2] - x[2]);
   $("analogy").replaceChildren(...answers.slice(0, 8).map(([name, , cosine]) => make("span", { class: "chip" }, name + " ", make("small", {}, cosine.toFixed(2)))),
-    asked.some(([, row]) => row === answers[0][1]) ? "The nearest is a word of the question: the sum does not lead away from it." : "");
+    !answers.length ? "There is no other token here that could be the answer." : asked.some(([, row]) => row === answers[0][1]) ? "The nearest is a word of the question: the sum does not lead away from it." : "");
 }
 
 /* Every head's weights as a small picture: rows look, columns are looked at. */

@@ -1,0 +1,68 @@
+"""Whatever the standard streams are, a command works or says in one line what it lacks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import RECIPE, TINY
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="a shell that closes streams")
+SAMPLE = "sample runs/tiny --max-new-tokens 5 --prompt"
+
+
+def shell(line: str, workplace: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m minigpt {line}"],
+        cwd=workplace,
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_is_trained_whatever_stream_is_closed(closed: str, run: Path) -> None:
+    name = "closed" + "".join(filter(str.isalnum, closed.replace("<", "in").replace(">", "out")))
+    changes = " ".join([*TINY, f"run.name={name}", "training.max_steps=2"])
+    done = shell(f"train {RECIPE} {changes} {closed}", run.parents[1])
+    assert done.returncode == 0, done.stderr
+    lines = (run.parent / name / "metrics.jsonl").read_text().splitlines()
+    assert all(line.startswith("{") for line in lines)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("form", ["", "--json"])
+def test_text_is_written_in_every_encoding(encoding: str, form: str, run: Path) -> None:
+    done = shell(f"{SAMPLE} 'Ein M\u00e4rchen, \u6771\u4eac' {form}", run.parents[1], PYTHONIOENCODING=encoding)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    told = done.stdout.decode(encoding)
+    if form:
+        assert json.loads(told)["prompt"] == "Ein M\u00e4rchen, \u6771\u4eac"
+    else:
+        assert ("\u6771" if encoding == "utf-8" else "\\u6771") in told
+
+
+def test_bytes_that_are_no_text_are_told_in_one_line(run: Path) -> None:
+    for line in (f"{SAMPLE} \"$(printf 'a\\377')\"", f"printf 'a\\377' | {sys.executable} -m minigpt {SAMPLE} -"):
+        command = line if "|" in line else f"exec {sys.executable} -m minigpt {line}"
+        done = subprocess.run(["sh", "-c", command], cwd=run.parents[1], capture_output=True, check=False)
+        assert (done.returncode, done.stderr.count(b"error: ")) == (2, 1), done.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_bytes("\ufeffA cat".encode())
+    for line in (
+        f"sample runs/tiny --max-new-tokens 1 --prompt-file {tmp_path}/prompt.txt",
+        f"{SAMPLE} - < {tmp_path}/prompt.txt",
+    ):
+        assert shell(line, run.parents[1]).stdout.startswith(b"A cat")
+
+
+def test_half_an_environment_of_torchrun_is_told(run: Path) -> None:
+    changes = " ".join([*TINY, "run.name=alone"])
+    done = shell(f"train {RECIPE} {changes}", run.parents[1], WORLD_SIZE="2")
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False), done.stderr
+    assert b"WORLD_SIZE is set, and 'RANK' is not as torchrun sets it" in done.stderr

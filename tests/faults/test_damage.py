@@ -1,0 +1,95 @@
+"""A damaged file of a run or of prepared data is told, made anew, or without effect: it is never used silently.
+
+Some places of each file here; many with `make faults`.
+"""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import RECIPE, TINY, minigpt
+
+EVERY = "MINIGPT_FAULTS" in os.environ
+PLACES = 40 if EVERY else 3
+FILES = (
+    "runs/tiny/config.yaml",
+    "runs/tiny/tokenizer.json",
+    "runs/tiny/metrics.jsonl",
+    "runs/tiny/checkpoints/index.json",
+    "runs/tiny/checkpoints/step-00000012/model.safetensors",
+    "runs/tiny/checkpoints/step-00000012/training_state.pt",
+    "runs/tiny/checkpoints/step-00000012/metadata.json",
+    "data/prepared/*/train-00000.bin",
+    "data/prepared/*/manifest.json",
+    "data/prepared/tokenizers/*.json",
+)
+COMMANDS: list[list[object]] = [
+    ["sample", "runs/tiny", "--seed", "1", "--max-new-tokens", "20", "--checkpoint", "last"],
+    ["evaluate", "runs/tiny", "--checkpoint", "last"],
+    ["compare", "runs/tiny", "runs/other", "--no-open"],
+    ["train", "--resume", "runs/tiny", "training.max_steps=14"],
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("damage")
+    for name in ("tiny", "other"):
+        assert minigpt("train", RECIPE, *TINY, "data.n_stories=100", f"run.name={name}", cwd=place).returncode == 0
+    return place
+
+
+def results(place: Path) -> list[tuple[int, str, str]]:
+    """Exit status, standard output and error of every command, and what a resumed run comes to."""
+    shown = []
+    for command in COMMANDS:
+        done = minigpt(*command, cwd=place)
+        out = "" if command[0] == "train" else done.stdout  # has the speed in it
+        if command[0] == "train" and done.returncode == 0:
+            lines = (place / "runs/tiny/metrics.jsonl").read_text().splitlines()
+            losses = [json.loads(line).get("loss") for line in lines]
+            out = f"{losses} {(place / 'runs/tiny/checkpoints/step-00000014/model.safetensors').read_bytes()!r}"
+        shown.append((done.returncode, out, done.stderr))
+    return shown
+
+
+def damages(content: bytes, random_: random.Random) -> list[tuple[str, bytes]]:
+    """What can come of a file: ends early, other bits, other bytes, nothing, zeros."""
+    found = [("empty", b""), ("zeros", bytes(len(content)))]
+    for _ in range(PLACES):
+        at = random_.randrange(len(content))
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << random_.randrange(8)
+        found += [(f"cut at {at}", content[:at]), (f"flipped at {at}", bytes(flipped))]
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_damaged_file_is_used_silently(name: str, place: Path, tmp_path: Path) -> None:
+    random_ = random.Random(name)
+    shutil.copytree(place, tmp_path / "right")
+    right = results(tmp_path / "right")
+    assert all(status == 0 for status, _, _ in right)
+    (path,) = place.glob(name)
+    counts = {"told": 0, "made anew": 0, "without effect": 0}
+    for kind, content in damages(path.read_bytes(), random_):
+        damaged = tmp_path / "damaged"
+        shutil.rmtree(damaged, ignore_errors=True)
+        shutil.copytree(place, damaged)
+        (damaged / path.relative_to(place)).write_bytes(content)
+        outcome = "without effect"
+        for (status, out, error), (_, expected, usual) in zip(results(damaged), right, strict=True):
+            assert "Traceback" not in error, (name, kind, error)
+            if status == 2:
+                assert error.count("error: ") == 1, (name, kind, error)
+                outcome = "told"
+                break
+            assert status == 0, (name, kind, error)
+            warned = error.count("warning: ") > usual.count("warning: ")
+            assert out == expected or warned, f"{name}, {kind}: used silently"
+            outcome = "made anew" if warned else outcome
+        counts[outcome] += 1
+    print(f"{name}: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}")  # noqa: T201
