@@ -91,7 +91,7 @@ def read_metrics(folder: RunFolder) -> list[Metrics]:
     path, steps = folder.metrics, kept_steps(folder)
     content = path.read_bytes() if path.exists() else b""
     with suppress(DamageError):  # is told where that checkpoint is used
-        if steps and len(content) < read_metadata(folder, steps[-1])["metrics_bytes"]:
+        if steps and content.rfind(b"\n") + 1 < read_metadata(folder, steps[-1])["metrics_bytes"]:
             print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
     return _parse(content, path)
 
