@@ -1,7 +1,9 @@
 """The errors that a user can cause: told in one line, without a traceback."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -12,3 +14,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the candidate most like `word`, or nothing where none is near."""
     found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
     return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def typed(path: Path) -> str:
+    """A path as it is typed in a shell: with quotes where it needs them."""
+    return shlex.quote(str(path))

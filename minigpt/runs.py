@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import is_as_written, load_recipe
-from minigpt.errors import UserError, nearest
+from minigpt.errors import UserError, nearest, typed
 from minigpt.model.gpt import GPT
 from minigpt.storage.checksums import DamageError, check_file, read_sealed
 from minigpt.tokenizers import Tokenizer, load_tokenizer
@@ -115,7 +115,7 @@ def read_index(folder: RunFolder) -> Index:
     if not steps:
         raise UserError(
             f"{folder.path}: has no checkpoint; copy the run's folder again from where it had one, or begin it anew: "
-            f"minigpt train {folder.config} run.directory={folder.path} --overwrite"
+            f"minigpt train {typed(folder.config)} {typed(Path(f'run.directory={folder.path}'))} --overwrite"
         )
     try:
         return Index(**read_sealed(folder.index))

@@ -12,7 +12,7 @@ import typer
 
 from minigpt.cli.options import OpenOption
 from minigpt.cli.pages import show, write_page
-from minigpt.errors import UserError
+from minigpt.errors import UserError, typed
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -51,7 +51,7 @@ def sweep(
     typer.echo(f"history, importance and curves: {page}")
     if best is None:
         raise UserError(f"{search}: no trial ended well; mend the reason, and choose another study.name")
-    typer.echo(f"best recipe: {best}; train it with: minigpt train {best}")
+    typer.echo(f"best recipe: {best}; train it with: minigpt train {typed(best)}")
     if open_page:
         show(page.absolute().as_uri())
 

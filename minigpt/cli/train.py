@@ -10,7 +10,7 @@ import typer
 
 from minigpt.cli.options import RecipeArgument
 from minigpt.cli.pages import write_page
-from minigpt.errors import UserError
+from minigpt.errors import UserError, typed
 
 if TYPE_CHECKING:
     from minigpt.config.hyperparameters import Config
@@ -124,4 +124,4 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
         gap = f", {figures['gap']:.1%} above the entropy" if "gap" in figures else ""
         typer.echo(f"over the whole validation text {figures['loss']:.4f}{gap}")
     typer.echo(f"curves are in {path}/report.html, the model's inside in {path}/explain.html")
-    typer.echo(f"write more with: minigpt sample {path}")
+    typer.echo(f"write more with: minigpt sample {typed(path)}")

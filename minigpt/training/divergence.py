@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, typed
 from minigpt.runs import STATE, RunFolder, kept_steps, read_metadata
 from minigpt.training.progress import Progress
 
@@ -13,7 +13,7 @@ def diverged(folder: RunFolder, step: int, what: str) -> UserError:
     good = max(kept for kept in states if not _progress(folder, kept).risen)
     return UserError(
         f"{folder.path}: step {step}: {what}; the last checkpoint before the loss rose is step {good}; go on with: "
-        f"minigpt train --resume {folder.path} --checkpoint {good} and a lower optimizer.learning_rate or "
+        f"minigpt train --resume {typed(folder.path)} --checkpoint {good} and a lower optimizer.learning_rate or "
         "training.gradient_clip, a higher schedule.warmup_steps, or run.precision=float32"
     )
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, typed
 from minigpt.runs import RunFolder
 from minigpt.storage.lock import NAME as LOCK
 from minigpt.training.checkpoint import delete_checkpoint, own_folders
@@ -18,7 +18,7 @@ def check_place(folder: RunFolder, overwrite: bool) -> None:
         raise UserError(f"{folder.path}: holds other things than a run; choose another run.name or run.directory")
     if not overwrite:
         raise UserError(
-            f"{folder.path}: exists already; go on with --resume {folder.path}, choose another run.name=..., "
+            f"{folder.path}: exists already; go on with --resume {typed(folder.path)}, choose another run.name=..., "
             "or replace it with --overwrite"
         )
 

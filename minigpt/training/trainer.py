@@ -11,7 +11,7 @@ from torch import Tensor
 
 from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
-from minigpt.errors import UserError
+from minigpt.errors import UserError, typed
 from minigpt.evaluation.loss import TOKENS_AT_ONCE, Evaluation, evaluate
 from minigpt.generation.generate import generate
 from minigpt.hardware.compiler import eager, record
@@ -239,7 +239,7 @@ class Trainer:
             whole = "there is no checkpoint yet" if saved is None else f"the checkpoint of step {saved} is whole"
             raise UserError(
                 f"{self.folder.path}: cannot be written to ({error.strerror}); {whole}: make room, then go on with: "
-                f"minigpt train --resume {self.folder.path}"
+                f"minigpt train --resume {typed(self.folder.path)}"
             ) from None
         finally:
             self.bar.close()
