@@ -75,6 +75,8 @@ class Index:
     last: NonNegativeInt
     best: NonNegativeInt | None
     previous: NonNegativeInt | None = None
+    metrics_bytes: NonNegativeInt = 0
+    """That metrics.jsonl had when this was written."""
 
 
 @dataclass(frozen=True)

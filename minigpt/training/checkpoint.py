@@ -38,14 +38,15 @@ class Keeper:
             save_checkpoint(self._folder, model, optimizers, progress, origins)
             self._good_step = self.saved_step if self._saved_is_good else self._good_step
             self._remember(progress)
-            self.write_index(progress)
+            self.write_index(progress, progress.metrics_bytes)
 
-    def write_index(self, progress: Progress) -> None:
+    def write_index(self, progress: Progress, metrics_bytes: int) -> None:
         """Say which checkpoints are last and best; of the others, a thinned series stays to be looked at."""
         every, n = self._settings.checkpoint_every, self._settings.keep_checkpoints
         steps = [step for step in kept_steps(self._folder) if step <= progress.step]  # not those before a step back
         series = thinned(steps, every, n)
-        write_index(self._folder, Index(progress.step, progress.best_step, self._good_step), series)
+        index = Index(progress.step, progress.best_step, self._good_step, metrics_bytes)
+        write_index(self._folder, index, series)
 
     def _remember(self, saved: Progress | None) -> None:
         self.saved_step = None if saved is None else saved.step

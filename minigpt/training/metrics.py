@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from minigpt.errors import UserError
-from minigpt.runs import RunFolder, kept_steps, read_metadata
-from minigpt.storage.checksums import KEY, DamageError, checksum
+from minigpt.runs import RunFolder
+from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -21,7 +21,7 @@ Metrics = dict[str, Any]
 
 TAGS = {"loss": "loss/training", "validation_loss": "loss/validation"}
 """Names in TensorBoard of what belongs into one picture."""
-SHORT = "does not go up to the last checkpoint any more"
+SHORT = "does not go up to the last checkpoint or evaluation any more"
 LONGEST = 2**24
 """Bytes of a line."""
 
@@ -86,12 +86,12 @@ def open_tensorboard(folder: Path, step: int) -> "SummaryWriter":
 def read_metrics(folder: RunFolder) -> list[Metrics]:
     """The lines of a run's metrics; they may end in half a line while it is written, which is left out.
 
-    A warning where there are fewer than at the last checkpoint, UserError with the line where one is damaged.
+    A warning where there are fewer than its index knows of, UserError with the line where one is damaged.
     """
-    path, steps = folder.metrics, kept_steps(folder)
+    path = folder.metrics
     content = path.read_bytes() if path.exists() else b""
-    with suppress(DamageError):  # is told where that checkpoint is used
-        if steps and content.rfind(b"\n") + 1 < read_metadata(folder, steps[-1])["metrics_bytes"]:
+    with suppress(DamageError):  # is told where checkpoints are used
+        if content.rfind(b"\n") + 1 < read_sealed(folder.index).get("metrics_bytes", 0):
             print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
     return _parse(content, path)
 

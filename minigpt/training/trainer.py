@@ -192,7 +192,6 @@ class Trainer:
             progress.stale_evaluations += 1
         if self.log:
             sample = self.sample()
-            self.keeper.write_index(progress)
             self.log.write(
                 step=progress.step,
                 tokens=progress.tokens,
@@ -202,6 +201,7 @@ class Trainer:
                 bits_per_byte=evaluation.bits_per_byte,
                 sample=sample,
             )
+            self.keeper.write_index(progress, self.log.position())
             self.bar.evaluation(progress.step, evaluation.loss, sample)
             if self.hooks.on_evaluation:
                 self.hooks.on_evaluation(self.folder, self.spent(), evaluation.loss)

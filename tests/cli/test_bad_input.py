@@ -148,7 +148,8 @@ def test_a_run_whose_last_state_is_damaged_goes_on_from_the_one_before(run: Path
     assert done.returncode == 0, done.stderr
     parts = [path / "checkpoints/step-00000012/model.safetensors" for path in (run, damaged.path)]
     assert parts[0].read_bytes() == parts[1].read_bytes()
-    assert read_index(damaged) == read_index(RunFolder(run))
+    goes_on, whole = (read_index(folder) for folder in (damaged, RunFolder(run)))
+    assert (goes_on.last, goes_on.best, goes_on.previous) == (whole.last, whole.best, whole.previous)
 
 
 INDEX_DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -181,7 +182,7 @@ def test_a_run_whose_metrics_are_away_goes_on_with_a_warning(run: Path, tmp_path
     (copy / "metrics.jsonl").write_text("".join(lines[:3]) + lines[3][:-9])
     done = minigpt("train", "--resume", copy, "training.max_steps=15", cwd=run.parents[1])
     assert done.returncode == 0, done.stderr
-    assert "metrics.jsonl: does not go up to the last checkpoint" in done.stderr
+    assert "metrics.jsonl: does not go up to the last checkpoint or evaluation" in done.stderr
     steps = [json.loads(line)["step"] for line in (copy / "metrics.jsonl").read_text().splitlines()]
     assert steps == [json.loads(line)["step"] for line in lines[:3]] + [12, 13, 14, 15, 15]
 
