@@ -58,5 +58,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"error: {' '.join(message.split())}\n", end="", file=sys.stderr)  # noqa: T201 - a line of its own, whole
     return 2
