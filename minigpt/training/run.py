@@ -58,7 +58,7 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
             assert hooks.choose is not None
             source = open_source(config.data) if processes.first else None
             config = processes.share(source and hooks.choose(config, source, processes.world_size))
-        return folder, _train(config, folder, processes, hooks, source)
+        return folder, _train(config, folder, processes, hooks, source, overwrite)
 
 
 def resume(
@@ -88,6 +88,7 @@ def _train(
     processes: Processes,
     hooks: Hooks,
     source: Source | None = None,
+    overwrite: bool = False,
     resume: bool = False,
     step: int | None = None,
 ) -> Evaluation:
@@ -126,7 +127,8 @@ def _train(
     with locked(folder.path) if processes.first and not resume else nullcontext():
         if processes.first:
             if not resume:
-                clear(folder)  # empty, or to be overwritten: `start` has looked
+                check_place(folder, overwrite)  # again, now that no other process can begin there
+                clear(folder)
             save_recipe(config, folder.config)
             corpus.tokenizer.save(folder.tokenizer)
             _say(describe(config, folder, corpus, model, engine))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from conftest import RECIPE, TINY, minigpt
 from safetensors.torch import load_file
 
 from minigpt.data.batches import Batches
+from minigpt.training import run as training_run
+from minigpt.training.corpus import prepare_corpus
 from minigpt.training.trainer import Trainer
 
 MOVING = ["seconds", "tokens_per_second", "checksum"]
@@ -194,6 +197,21 @@ def test_an_existing_run_is_replaced_only_when_told_to(workplace: Path, run: Pat
     assert minigpt(*command, cwd=workplace).returncode == 0
     assert minigpt(*command, cwd=workplace).returncode == 2
     assert minigpt(*command, "--overwrite", cwd=workplace).returncode == 0
+
+
+def test_a_run_that_another_process_has_made_meanwhile_is_not_replaced(
+    workplace: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workplace / "runs" / "meanwhile"
+
+    def meanwhile(*arguments: Any) -> Any:
+        shutil.copytree(run, folder)
+        return prepare_corpus(*arguments)
+
+    monkeypatch.setattr(training_run, "prepare_corpus", meanwhile)
+    done = minigpt("train", RECIPE, "run.name=meanwhile", *TINY, "training.max_steps=1", cwd=workplace)
+    assert (done.returncode, "exists already" in done.stderr) == (2, True), done.stderr
+    assert metrics(folder) == metrics(run)
 
 
 def test_two_processes_have_the_loss_curve_of_one(workplace: Path, run: Path) -> None:
