@@ -141,8 +141,8 @@ def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
     with open_packed(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines, delimiter=delimiter, strict=True)
         try:
-            for row in rows:
-                yield from records.document(row, f"line {rows.line_num}")
+            for number, row in enumerate(rows, 1):
+                yield from records.document(row, f"row {number}")
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"{path}, line {rows.line_num + 1}: not a table in UTF-8 ({error})") from None
     records.end()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Records:
     def end(self) -> None:
         """Say how many were left out."""
         if self._skipped:
-            print(f"files    {self._path}: {self._skipped:,} records without text left out", file=sys.stderr)  # noqa: T201
+            _say(f"files    {self._path}: {self._skipped:,} records without text left out")
 
     def _lack(self, record: Any, value: Any) -> str:
         column = self._reading.column
@@ -64,6 +65,12 @@ class Records:
         found = _kind(value) if there else f"an object with {', '.join(map(str, record))}"
         null = ", or leave such records out with data.skip_empty=true" if value is None else ""
         return f"no text under '{column}' but {found}; set data.text_column to where the text is{null}"
+
+
+@cache
+def _say(text: str) -> None:
+    """Tell it once, however often the file is read."""
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _kind(value: object) -> str:

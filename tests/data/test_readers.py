@@ -114,6 +114,8 @@ def test_records_without_text_are_refused_by_place_or_left_out_and_counted(
 
 
 BROKEN = {
+    "a.docx": (b"PK\x03\x04...", "is a ZIP archive"),
+    "a.txt": (b"%PDF-1.7", "is a PDF document; make a file of text"),
     "a.jsonl": (b'{"text": "a"}\n{"text": \n', "line 2: not JSON"),
     "a.json": (b'[{"text": "a"},', "as a whole: not JSON"),
     "a.csv": (b'text\n"a\n', "line 2: not a table"),
