@@ -141,6 +141,14 @@ def read_metadata(folder: RunFolder, step: int) -> dict[str, Any]:
     return metadata
 
 
+def text_of(folder: RunFolder) -> str | None:
+    """Fingerprint of the text that a run has learned from, whatever its place; None where no checkpoint tells."""
+    with suppress(DamageError):
+        for step in kept_steps(folder)[-1:]:
+            return str(read_metadata(folder, step)["text"])
+    return None
+
+
 def checked(folder: RunFolder, step: int, name: str) -> Path:
     """A file of a checkpoint, as it was written; DamageError where it is not."""
     path = folder.checkpoint(step) / name

@@ -14,7 +14,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
-from minigpt.runs import RunFolder, load_config, open_folder
+from minigpt.runs import RunFolder, load_config, open_folder, text_of
 from minigpt.training.budget import share_spent
 from minigpt.training.metrics import Metrics, read_metrics
 
@@ -136,7 +136,9 @@ def compare(paths: Sequence[Path]) -> Comparison:
         raise UserError("command line: a run is named twice; name each once")
     configs = [load_config(folder) for folder in folders]
     flat = [flatten(config) for config in configs]
-    differing = [key for key in flat[0] if key not in NAMES and len({repr(one[key]) for one in flat}) > 1]
+    texts = {text_of(folder) for folder in folders}
+    names = NAMES if len(texts) > 1 or None in texts else (*NAMES, "data.source")
+    differing = [key for key in flat[0] if key not in names and len({repr(one[key]) for one in flat}) > 1]
     runs = [
         summarise(folder, config, {key: one[key] for key in differing})
         for folder, config, one in zip(folders, configs, flat, strict=True)

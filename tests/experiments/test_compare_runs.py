@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from browser import chromium, needs_chromium
-from conftest import minigpt
+from conftest import RECIPE, TINY, minigpt
 
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
@@ -187,3 +187,14 @@ def test_the_page_draws_the_curves_over_steps_tokens_or_seconds(runs: list[Path]
         page.click(".updatemenu-button:has-text('tokens')")
         assert axis(page) == ["tokens", [90, 90]]
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_the_same_text_in_two_places_is_one_text(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        text = tmp_path / f"{name}.txt"
+        text.write_text("the cat sat on the mat, " * 400)
+        command = ["train", RECIPE, *TINY, f"run.name={name}", f"data.source={text}", "training.max_steps=2"]
+        assert minigpt(*command, cwd=tmp_path).returncode == 0
+    comparison = compare([tmp_path / "runs" / name for name in ("here", "there")])
+    assert comparison.comparable
+    assert comparison.runs[0].settings == {}
