@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def explain(self) -> Path:
+        """The model's inside as a page."""
+        return self.path / "explain.html"
+
+    @property
     def index(self) -> Path:
         """Which checkpoint is last and which is best."""
         return self.path / "checkpoints" / "index.json"

@@ -33,7 +33,7 @@ def explain(
     from minigpt.runs import load_run
 
     model = load_run(run, checkpoint)
-    path = output or run / "explain.html"
+    path = output or model.folder.explain
     write_page(path, page.explain(model, page.default_prompt(model) if prompt is None else prompt))
     typer.echo(path)
     if open_page:

@@ -114,7 +114,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
 
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
-    write_page(path / "explain.html", page.explain(run, page.default_prompt(run)))
+    write_page(run.folder.explain, page.explain(run, page.default_prompt(run)))
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")
@@ -123,5 +123,5 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
         figures = assess(run)
         gap = f", {figures['gap']:.1%} above the entropy" if "gap" in figures else ""
         typer.echo(f"over the whole validation text {figures['loss']:.4f}{gap}")
-    typer.echo(f"curves are in {path}/report.html, the model's inside in {path}/explain.html")
+    typer.echo(f"curves are in {run.folder.report}, the model's inside in {run.folder.explain}")
     typer.echo(f"write more with: minigpt sample {typed(path)}")

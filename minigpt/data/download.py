@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import xxhash
 from tqdm import tqdm
 
 from minigpt.data.files import make_folder
 from minigpt.data.packing import PACKED
 from minigpt.data.readers import READERS
 from minigpt.errors import UserError
-from minigpt.storage.checksums import DamageError, check_file, file_checksum, read_sealed, sealed
+from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
 from minigpt.storage.writing import write_whole
 
 
@@ -34,11 +35,10 @@ def download(
         partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
         try:
             found = _fetch(address, partial, opener)
-            _check(found, address, sha256, "or look for the right address")
-            record = {"address": address, "sha256": found, "xxh3": file_checksum(partial)}
+            _check(found["sha256"], address, sha256, "or look for the right address")
             manifest.unlink(missing_ok=True)
             partial.replace(path)
-            write_whole(manifest, sealed(record))
+            write_whole(manifest, sealed({"address": address, **found}))
         finally:
             partial.unlink(missing_ok=True)
     _check(read_sealed(manifest)["sha256"], address, sha256, f"or delete {path} to fetch the text again")
@@ -63,16 +63,18 @@ def _is_whole(path: Path, manifest: Path) -> bool:
     return True
 
 
-def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> str:
-    """Write what is behind an address into a file, all of it; its SHA-256."""
-    digest, received = hashlib.sha256(), 0
+def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> dict[str, str]:
+    """Write what is behind an address into a file, all of it; its SHA-256 and its checksum."""
+    digests: dict[str, Any] = {"sha256": hashlib.sha256(), "xxh3": xxhash.xxh3_64()}
+    received = 0
     try:
         with opener(address, timeout=30) as answer, path.open("wb") as file:
             total = int(answer.headers.get("Content-Length") or 0) or None
             with tqdm(desc=f"fetching {address}", total=total, unit="B", unit_scale=True, delay=1.0) as bar:
                 while block := answer.read(2**20):
                     file.write(block)
-                    digest.update(block)
+                    for digest in digests.values():
+                        digest.update(block)
                     received += len(block)
                     bar.update(len(block))
             if total is not None and received != total:
@@ -83,7 +85,7 @@ def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> str:
             f"data.source = {address}: cannot be fetched ({reason}); "
             "connect to the network and run the command again, or give a copy on this machine with data.source=PATH"
         ) from None
-    return digest.hexdigest()
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def _check(found: str, address: str, sha256: str | None, remedy: str) -> None:

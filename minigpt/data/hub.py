@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from minigpt.config.hyperparameters import DataConfig
+from minigpt.data.files import Split
 from minigpt.data.records import Document, Reading, Records
 from minigpt.errors import UserError
 
-Documents = Callable[[Literal["train", "validation"]], Iterator[Document]]
+Documents = Callable[[Split], Iterator[Document]]
 
 
 def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
@@ -28,7 +29,7 @@ def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
     if "train" not in splits:
         raise UserError(f"data.source = {config.source}: has no split 'train' but {', '.join(splits)}")
 
-    def documents(split: Literal["train", "validation"]) -> Iterator[Document]:
+    def documents(split: Split) -> Iterator[Document]:
         records = Records(config.source, reading)
         try:
             for number, row in enumerate(splits[split], 1):

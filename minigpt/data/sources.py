@@ -7,19 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from minigpt.config.hyperparameters import DataConfig
 from minigpt.data import stories
 from minigpt.data.download import download
-from minigpt.data.files import find_files
+from minigpt.data.files import Split, find_files
 from minigpt.data.hub import open_hub
 from minigpt.data.packing import ending
 from minigpt.data.readers import read_documents
 from minigpt.data.records import Document, Reading
 from minigpt.errors import UserError
 
-Split = Literal["train", "validation"]
 PIECE = 2**20
 """Characters of a document that are held in memory at once."""
 AFTER_WORD = re.compile(r"(?<=\S)\s")

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minigpt.data.files import make_folder
+from minigpt.data.files import Split, make_folder
 from minigpt.data.shards import MANIFEST, Ids, ShardWriter, open_shards, read_manifest
-from minigpt.data.sources import Piece, Source, Split
+from minigpt.data.sources import Piece, Source
 from minigpt.errors import UserError
 from minigpt.storage.checksums import sealed
 from minigpt.storage.writing import write_through

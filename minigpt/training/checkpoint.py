@@ -5,6 +5,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import Optimizers
 from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, kept_steps, load_weights
-from minigpt.storage.checksums import DamageError, checksum, sealed
+from minigpt.storage.checksums import DamageError, checksum, read_sealed, sealed
 from minigpt.storage.writing import flush_folder, write_through, write_whole
 from minigpt.training.progress import Progress
 
@@ -29,7 +30,7 @@ class Keeper:
 
     def __init__(self, folder: RunFolder, settings: TrainingConfig, resumed: Progress | None) -> None:
         self._folder, self._settings = folder, settings
-        self._good_step: int | None = None
+        self._good_step = None if resumed is None else _good_before(folder, resumed.step)
         self._remember(resumed)
 
     def save(self, model: GPT, optimizers: Optimizers, progress: Progress, origins: dict[str, Any]) -> None:
@@ -51,6 +52,14 @@ class Keeper:
     def _remember(self, saved: Progress | None) -> None:
         self.saved_step = None if saved is None else saved.step
         self._saved_is_good = saved is not None and not saved.risen
+
+
+def _good_before(folder: RunFolder, step: int) -> int | None:
+    """The good checkpoint before `step` that the index knows of."""
+    with suppress(DamageError):  # was told when the index was read for the step
+        previous = read_sealed(folder.index).get("previous")
+        return previous if previous is not None and previous < step else None
+    return None
 
 
 def save_checkpoint(

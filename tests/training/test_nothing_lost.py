@@ -16,6 +16,7 @@ from conftest import RECIPE, TINY, minigpt
 from safetensors.torch import load_file
 
 from minigpt.data.batches import Batches
+from minigpt.runs import RunFolder, read_index
 from minigpt.training import run as training_run
 from minigpt.training.corpus import prepare_corpus
 from minigpt.training.trainer import Trainer
@@ -163,6 +164,17 @@ def test_only_what_minigpt_has_written_is_deleted(workplace: Path, run: Path) ->
     assert minigpt("train", "--resume", folder, "training.max_steps=30", cwd=workplace).returncode == 0
     assert minigpt(*command, "--overwrite", cwd=workplace).returncode == 0
     assert [path.read_text() for path in own] == ["mine"] * len(own)
+
+
+def test_a_run_that_has_ended_keeps_what_it_can_go_on_from(workplace: Path, run: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(run, folder.path)
+    before = read_index(folder)
+    assert minigpt("train", "--resume", folder.path, cwd=workplace).returncode == 0
+    after = read_index(folder)
+    assert before.previous == 9
+    assert (after.last, after.best, after.previous) == (before.last, before.best, before.previous)
+    assert (folder.checkpoint(9) / "training_state.pt").exists()
 
 
 def test_a_damaged_old_checkpoint_does_not_fail_a_run_that_has_ended(
