@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import re
 import sys
 import urllib.request
@@ -18,7 +17,7 @@ from minigpt.data.packing import PACKED
 from minigpt.data.readers import READERS
 from minigpt.errors import UserError
 from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
-from minigpt.storage.writing import write_whole
+from minigpt.storage.writing import beside, write_whole
 
 
 def download(
@@ -32,15 +31,12 @@ def download(
     manifest = path.with_name(f"{path.name}.manifest")
     if not _is_whole(path, manifest):
         make_folder(folder, "data.directory")
-        partial = path.with_name(f".partial-{path.name}-{os.getpid()}")
-        try:
+        with beside(path) as partial:
             found = _fetch(address, partial, opener)
             _check(found["sha256"], address, sha256, "or look for the right address")
             manifest.unlink(missing_ok=True)
             partial.replace(path)
             write_whole(manifest, sealed({"address": address, **found}))
-        finally:
-            partial.unlink(missing_ok=True)
     _check(read_sealed(manifest)["sha256"], address, sha256, f"or delete {path} to fetch the text again")
     return path
 

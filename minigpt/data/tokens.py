@@ -22,7 +22,7 @@ from minigpt.data.shards import MANIFEST, Ids, ShardWriter, open_shards, read_ma
 from minigpt.data.sources import Piece, Source
 from minigpt.errors import UserError
 from minigpt.storage.checksums import sealed
-from minigpt.storage.writing import write_through
+from minigpt.storage.writing import beside, write_through
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
 
 FORMAT = 2
@@ -116,31 +116,26 @@ def validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> 
 def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
     """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
     make_folder(folder.parent, "data.directory")
-    for leftover in folder.parent.glob(f".partial-{folder.name}-*"):
-        if not _alive(int(leftover.name.rsplit("-", 1)[1])):
-            shutil.rmtree(leftover, ignore_errors=True)
-    partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
-    partial.mkdir(exist_ok=True)
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
     splits: list[Split] = ["train", "validation"] if source.has_validation else ["train"]
     try:
-        manifest: dict[str, Any] = {"format": FORMAT, "text": source.description, "dtype": dtype.name, "splits": {}}
-        for split in splits:
-            with ShardWriter(partial, split, dtype) as writer:
-                for ids in encoded(_with_progress(source.pieces(split), source.description), tokenizer):
-                    writer.write(ids)
-            manifest["splits"][split] = writer.shards
-        write_through(partial / MANIFEST, sealed(manifest))
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-        return manifest
+        with beside(folder) as partial:
+            partial.mkdir()
+            manifest: dict[str, Any] = {"format": FORMAT, "text": source.description, "dtype": dtype.name, "splits": {}}
+            for split in splits:
+                with ShardWriter(partial, split, dtype) as writer:
+                    for ids in encoded(_with_progress(source.pieces(split), source.description), tokenizer):
+                        writer.write(ids)
+                manifest["splits"][split] = writer.shards
+            write_through(partial / MANIFEST, sealed(manifest))
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+            return manifest
     except OSError as error:
         raise UserError(
             f"{folder.parent}: cannot hold the prepared tokens ({error.strerror}); "
             "make room, or name another place with data.directory"
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def encoded(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[TokenIds]:
@@ -180,16 +175,3 @@ def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
         for piece in pieces:
             yield piece
             bar.update(len(piece.text))
-
-
-def _alive(pid: int) -> bool:
-    """Whether the process that makes a preparation still runs (only POSIX can tell without harming it)."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()

@@ -1,7 +1,12 @@
 """Writing that a reader never sees half of, and that a power cut does not undo."""
 
 import errno
+import glob
 import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF}
@@ -13,13 +18,48 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError where the disk does not take it; the old one stays then.
     """
-    beside = path.with_name(f".partial-{path.name}-{os.getpid()}")
-    try:
-        write_through(beside, content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(path) as partial:
+        write_through(partial, content)
+        partial.replace(path)
     flush_folder(path.parent)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Where to make a file or folder that is to be renamed to `path` when it is whole.
+
+    What is left there in the end is deleted, and what a process that was killed has left there.
+    """
+    host = socket.gethostname()
+    for leftover in path.parent.glob(f".partial-{glob.escape(path.name)}-{glob.escape(host)}-*"):
+        number = leftover.name.rpartition("-")[2]
+        if number.isdecimal() and not _alive(int(number)):
+            _delete(leftover)
+    partial = path.with_name(f".partial-{path.name}-{host}-{os.getpid()}")
+    try:
+        yield partial
+    finally:
+        _delete(partial)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    """Whether another process still runs (only POSIX can tell without harming it)."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
 
 
 def write_through(path: Path, content: bytes) -> None:

@@ -3,7 +3,6 @@
 import io
 import pickle
 import re
-import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,8 +20,11 @@ from minigpt.model.gpt import GPT
 from minigpt.optimizers import Optimizers
 from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, kept_steps, load_weights
 from minigpt.storage.checksums import DamageError, checksum, read_sealed, sealed
-from minigpt.storage.writing import flush_folder, write_through, write_whole
+from minigpt.storage.writing import beside, flush_folder, write_through, write_whole
 from minigpt.training.progress import Progress
+
+OWN = r"(\.deleted-)?step-[0-9]{8,18}|\.partial-step-[0-9]{8,18}-.+"
+"""Names of what is made in the folder of checkpoints."""
 
 
 class Keeper:
@@ -70,38 +72,32 @@ def save_checkpoint(
     Raises OSError where the disk does not take it.
     """
     place = folder.checkpoint(progress.step)
-    partial = place.with_name(f".partial-{place.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        if model.config.tie_embeddings:
-            del weights["lm_head.weight"]
-        state = io.BytesIO()
-        torch.save({"optimizers": optimizers.state_dict(), "progress": asdict(progress)}, state)
-        contents = {WEIGHTS: safetensors.torch.save(weights, {"format": "pt"}), STATE: state.getvalue()}
-        for name, content in contents.items():
+    place.parent.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if model.config.tie_embeddings:
+        del weights["lm_head.weight"]
+    state = io.BytesIO()
+    torch.save({"optimizers": optimizers.state_dict(), "progress": asdict(progress)}, state)
+    contents = {WEIGHTS: safetensors.torch.save(weights, {"format": "pt"}), STATE: state.getvalue()}
+    metadata = {
+        **asdict(progress),
+        "minigpt": __version__,
+        "torch": torch.__version__,
+        **origins,
+        "files": {name: checksum(content) for name, content in contents.items()},
+    }
+    with beside(place) as partial:
+        partial.mkdir()
+        for name, content in {**contents, METADATA: sealed(metadata)}.items():
             write_through(partial / name, content)
-        metadata = {
-            **asdict(progress),
-            "minigpt": __version__,
-            "torch": torch.__version__,
-            **origins,
-            "files": {name: checksum(content) for name, content in contents.items()},
-        }
-        write_through(partial / METADATA, sealed(metadata))
         if place.exists():
             delete_checkpoint(place)
         if place.exists():  # somebody's own files are in it
-            for name in (*contents, METADATA):
+            for name in (WEIGHTS, STATE, METADATA):
                 (partial / name).replace(place / name)
-            partial.rmdir()
         else:
             partial.rename(place)
-        flush_folder(place.parent)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    flush_folder(place.parent)
 
 
 def write_index(folder: RunFolder, index: Index, series: Collection[int] = ()) -> None:
@@ -161,4 +157,4 @@ def delete_checkpoint(folder: Path) -> None:
 def own_folders(folder: RunFolder) -> list[Path]:
     """Folders of checkpoints, half ones included: those that may be deleted."""
     paths = folder.index.parent.glob("*step-*")
-    return [path for path in paths if re.fullmatch(r"(\.(partial|deleted)-)?step-[0-9]{8,18}", path.name)]
+    return [path for path in paths if re.fullmatch(OWN, path.name)]

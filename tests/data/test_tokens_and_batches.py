@@ -1,4 +1,5 @@
 import json
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -117,7 +118,7 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
 def test_what_a_killed_preparation_left_is_removed(tmp_path: Path) -> None:
     prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     (folder,) = (tmp_path / "prepared").iterdir()
-    folder.rename(folder.with_name(f".partial-{folder.name}-999999999"))
+    folder.rename(folder.with_name(f".partial-{folder.name}-{socket.gethostname()}-999999999"))
     prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     assert [path.name for path in (tmp_path / "prepared").iterdir()] == [folder.name]
 

@@ -28,7 +28,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[[], None]]] = {
     "killed in a step": (trainer.Trainer, "step", in_step_5, kill),
     "killed before the first step": (trainer.Trainer, "step", lambda _: True, kill),
     "killed in a checkpoint": (
-        checkpoint, "write_through", lambda path, _: path.match(".partial-step-00000006/training_state.pt"), kill,
+        checkpoint, "write_through", lambda path, _: path.match(".partial-step-00000006-*/training_state.pt"), kill,
     ),
     "killed before the index knows the checkpoint": (
         checkpoint, "write_index", lambda _folder, index, _series: index.last == 6, kill,

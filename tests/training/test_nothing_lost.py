@@ -105,7 +105,7 @@ def test_a_signal_saves_and_exits_130_and_resume_goes_on(
 def test_half_a_checkpoint_is_never_looked_at(workplace: Path, uninterrupted: Path, tmp_path: Path) -> None:
     run = tmp_path / "half"
     shutil.copytree(uninterrupted, run)
-    half = run / "checkpoints" / ".partial-step-00000099"
+    half = run / "checkpoints" / ".partial-step-00000099-elsewhere-1"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
     done = minigpt("train", "--resume", run, "training.max_steps=20", cwd=workplace)

@@ -1,0 +1,141 @@
+"""Commands in forks of this process, to which something happens before one of their file operations.
+
+A fork has torch already: a command takes as long as its work.
+"""
+
+import errno
+import itertools
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import minigpt.training.run  # noqa: F401 - and with it what takes a second to import
+from minigpt import cli
+
+ALL = "MINIGPT_FAULTS" in os.environ
+"""Whether faults are tried at every place, as `make faults` does, instead of at some."""
+OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+NEEDS_ROOM = {"open", "os.mkdir"}
+WRITING = os.O_WRONLY | os.O_RDWR
+Happening = Callable[[str, bool], None]
+"""What happens at an operation, by its name, and whether it is the one that was named or one after it."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    output: str
+    errors: str
+    n_operations: int
+    """That it came to."""
+
+
+def kill(_event: str, first: bool) -> None:
+    """End as a machine does that loses its power."""
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def interrupt(_event: str, first: bool) -> None:
+    """End as by Ctrl-C."""
+    if first:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def terminate(_event: str, first: bool) -> None:
+    """End as by a system that shuts down."""
+    if first:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fill_disk(event: str, _first: bool) -> None:
+    """From here on, the disk has no room."""
+    if event in NEEDS_ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def nothing(_event: str, _first: bool) -> None:
+    """Let it go on."""
+
+
+def forked(
+    *command: object,
+    cwd: Path,
+    at: int = 0,
+    happening: Happening = nothing,
+    largest_file: int | None = None,
+    killed_after: float = 0.0,
+) -> Done:
+    """Run a command in a fork, to which something `happening` happens at its file operation of number `at`.
+
+    No file may grow beyond `largest_file` bytes, as on a disk that fills up while it is written. After `killed_after`
+    seconds, where there are any, it is killed.
+    """
+    pipes = [os.pipe() for _ in range(3)]  # output, errors, a byte for each operation
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for number, (_, end) in zip((1, 2), pipes, strict=False):
+                os.dup2(end, number)
+            os.chdir(cwd)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process as SIGKILL does
+            signal.setitimer(signal.ITIMER_REAL, killed_after)
+            status = _command(list(map(str, command)), at, happening, largest_file, pipes[2][1])
+        finally:
+            os._exit(status)
+    for _, end in pipes:
+        os.close(end)
+    with ThreadPoolExecutor() as readers:
+        output, errors, operations = readers.map(_read, (start for start, _ in pipes))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return Done(status, output.decode(errors="replace"), errors.decode(errors="replace"), len(operations))
+
+
+def _read(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as pipe:
+        return pipe.read()
+
+
+def _command(words: list[str], at: int, happening: Happening, largest_file: int | None, count: int) -> int:
+    sys.stdin, sys.stdout, sys.stderr = open(os.devnull), os.fdopen(1, "w"), os.fdopen(2, "w")  # noqa: SIM115
+    numbers = itertools.count()
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if writes(event, arguments):
+            os.write(count, b".")
+            number = next(numbers)
+            if number >= at:
+                happening(event, number == at)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    sys.addaudithook(audit)
+    sys.argv = ["minigpt", *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def writes(event: str, arguments: tuple[object, ...]) -> bool:
+    """Whether an audit event is an operation that changes files."""
+    if event == "open":
+        path, _, flags = arguments
+        return isinstance(flags, int) and bool(flags & WRITING) and not str(path).startswith("/dev")
+    return event in OPERATIONS
