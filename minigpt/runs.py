@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, NonNegativeInt, ValidationError
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -84,6 +84,26 @@ class Index:
     """That metrics.jsonl had when this was written."""
 
 
+@checked_dataclass(frozen=True, config=ConfigDict(extra="ignore", strict=True))
+class Metadata:
+    """What a checkpoint belongs to."""
+
+    step: NonNegativeInt
+    best_step: NonNegativeInt | None
+    risen: bool
+    """Whether the training loss had risen."""
+    model: dict[str, Any]
+    """Its shape."""
+    tokenizer: str
+    """Fingerprint."""
+    text: str
+    """Fingerprint of what was learned from, whatever its place."""
+    seed: NonNegativeInt
+    processes: PositiveInt
+    files: dict[str, str]
+    """Checksum of each file."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained model with all that it needs, in evaluation mode on one device."""
@@ -125,24 +145,24 @@ def read_index(folder: RunFolder) -> Index:
             f"minigpt train {typed(folder.config)} {typed(Path(f'run.directory={folder.path}'))} --overwrite"
         )
     try:
-        return Index(**read_sealed(folder.index))
-    except (DamageError, ValidationError) as error:
-        reason = error if isinstance(error, DamageError) else f"{folder.index}: damaged"
+        return read_sealed(folder.index, Index)
+    except DamageError as error:
+        reason = error
     for step in reversed(steps):
         with suppress(DamageError):
-            best = read_metadata(folder, step)["best_step"]
+            best = read_metadata(folder, step).best_step
             if (folder.checkpoint(step) / STATE).is_file():
                 print(f"warning: {reason}; step {step} is the last whole checkpoint", file=sys.stderr)  # noqa: T201
                 return Index(step, best if best in steps else None)
     raise DamageError(f"{reason}, and so are the checkpoints; copy the run's folder again from where it was whole")
 
 
-def read_metadata(folder: RunFolder, step: int) -> dict[str, Any]:
-    """What was saved with a checkpoint: progress, the model's shape, checksums; DamageError where it is not whole."""
+def read_metadata(folder: RunFolder, step: int) -> Metadata:
+    """What a checkpoint belongs to; DamageError where it is not as it was written."""
     path = folder.checkpoint(step) / METADATA
-    metadata = read_sealed(path)
-    if metadata.get("step") != step:
-        raise DamageError(f"{path}: belongs to step {metadata.get('step')}")
+    metadata = read_sealed(path, Metadata)
+    if metadata.step != step:
+        raise DamageError(f"{path}: belongs to step {metadata.step}")
     return metadata
 
 
@@ -150,7 +170,7 @@ def text_of(folder: RunFolder) -> str | None:
     """Fingerprint of the text that a run has learned from, whatever its place; None where no checkpoint tells."""
     with suppress(DamageError):
         for step in kept_steps(folder)[-1:]:
-            return str(read_metadata(folder, step)["text"])
+            return read_metadata(folder, step).text
     return None
 
 
@@ -158,7 +178,7 @@ def checked(folder: RunFolder, step: int, name: str) -> Path:
     """A file of a checkpoint, as it was written; DamageError where it is not."""
     path = folder.checkpoint(step) / name
     try:
-        check_file(path, read_metadata(folder, step)["files"][name])
+        check_file(path, read_metadata(folder, step).files.get(name, ""))
     except DamageError as error:
         others = [str(other) for other in kept_steps(folder) if (folder.checkpoint(other) / name).is_file()]
         others = [other for other in others if other != str(step)]
@@ -202,14 +222,12 @@ def load_run(path: Path, which: str = "best", device: torch.device | None = None
     return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
 
 
-def check_belongings(folder: RunFolder, config: Config, tokenizer: Tokenizer, metadata: dict[str, Any]) -> None:
+def check_belongings(folder: RunFolder, config: Config, tokenizer: Tokenizer, metadata: Metadata) -> None:
     """UserError where a run's recipe or tokenizer is not the one that its checkpoint was trained with."""
     for key, value in config.model.model_dump().items():
-        if value != metadata["model"][key]:
-            raise UserError(
-                f"{folder.config}: model.{key} = {value}: its checkpoint has {metadata['model'][key]}; put that back"
-            )
-    if tokenizer.fingerprint != metadata["tokenizer"]:
+        if value != (trained := metadata.model.get(key)):
+            raise UserError(f"{folder.config}: model.{key} = {value}: its checkpoint has {trained}; put that back")
+    if tokenizer.fingerprint != metadata.tokenizer:
         raise DamageError(f"{folder.tokenizer}: is another run's; copy it again from where this run was whole")
 
 

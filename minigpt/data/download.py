@@ -5,11 +5,13 @@ import http.client
 import re
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import xxhash
+from pydantic.dataclasses import dataclass as checked_dataclass
 from tqdm import tqdm
 
 from minigpt.data.files import make_folder
@@ -18,6 +20,15 @@ from minigpt.data.readers import READERS
 from minigpt.errors import UserError
 from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
 from minigpt.storage.writing import beside, write_whole
+
+
+@checked_dataclass(frozen=True)
+class Fetched:
+    """What came from where."""
+
+    address: str
+    sha256: str
+    xxh3: str
 
 
 def download(
@@ -33,11 +44,11 @@ def download(
         make_folder(folder, "data.directory")
         with beside(path) as partial:
             found = _fetch(address, partial, opener)
-            _check(found["sha256"], address, sha256, "or look for the right address")
+            _check(found.sha256, address, sha256, "or look for the right address")
             manifest.unlink(missing_ok=True)
             partial.replace(path)
-            write_whole(manifest, sealed({"address": address, **found}))
-    _check(read_sealed(manifest)["sha256"], address, sha256, f"or delete {path} to fetch the text again")
+            write_whole(manifest, sealed(asdict(found)))
+    _check(read_sealed(manifest, Fetched).sha256, address, sha256, f"or delete {path} to fetch the text again")
     return path
 
 
@@ -52,25 +63,39 @@ def _is_whole(path: Path, manifest: Path) -> bool:
     if not (path.exists() and manifest.exists()):
         return False
     try:
-        check_file(path, read_sealed(manifest)["xxh3"])
+        check_file(path, read_sealed(manifest, Fetched).xxh3)
     except DamageError as error:
         print(f"warning: {error}; fetched anew", file=sys.stderr)  # noqa: T201
         return False
     return True
 
 
-def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> dict[str, str]:
-    """Write what is behind an address into a file, all of it; its SHA-256 and its checksum."""
-    digests: dict[str, Any] = {"sha256": hashlib.sha256(), "xxh3": xxhash.xxh3_64()}
+def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> Fetched:
+    """Write what is behind an address into a file, all of it; UserError where it does not come, or finds no room."""
+    sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_64()
+    try:
+        with path.open("wb") as file:
+            for block in _received(address, opener):
+                file.write(block)
+                sha256.update(block)
+                xxh3.update(block)
+    except OSError as error:
+        raise UserError(
+            f"{path.parent}: cannot hold the text ({error.strerror}); "
+            "make room, or name another place with data.directory"
+        ) from None
+    return Fetched(address, sha256.hexdigest(), xxh3.hexdigest())
+
+
+def _received(address: str, opener: Callable[..., Any]) -> Iterator[bytes]:
+    """What comes from an address, all of it; UserError where it does not."""
     received = 0
     try:
-        with opener(address, timeout=30) as answer, path.open("wb") as file:
+        with opener(address, timeout=30) as answer:
             total = int(answer.headers.get("Content-Length") or 0) or None
             with tqdm(desc=f"fetching {address}", total=total, unit="B", unit_scale=True, delay=1.0) as bar:
                 while block := answer.read(2**20):
-                    file.write(block)
-                    for digest in digests.values():
-                        digest.update(block)
+                    yield block
                     received += len(block)
                     bar.update(len(block))
             if total is not None and received != total:
@@ -81,7 +106,6 @@ def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> dict[str, st
             f"data.source = {address}: cannot be fetched ({reason}); "
             "connect to the network and run the command again, or give a copy on this machine with data.source=PATH"
         ) from None
-    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 def _check(found: str, address: str, sha256: str | None, remedy: str) -> None:

@@ -3,12 +3,15 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt
+from pydantic.dataclasses import dataclass as checked_dataclass
 
+from minigpt.data.files import Split
 from minigpt.storage.checksums import DamageError, check_file, read_sealed
 from minigpt.tokenizers import TokenIds
 
@@ -16,8 +19,26 @@ MANIFEST = "manifest.json"
 SHARD_TOKENS = 64 * 2**20
 
 Ids = NDArray[np.unsignedinteger[Any]]
-Shard = dict[str, Any]
-"""Name, number of tokens and checksum of a file."""
+
+
+@checked_dataclass(frozen=True)
+class Shard:
+    """A file of tokens."""
+
+    file: Annotated[str, Field(pattern=r"^[a-z]+-[0-9]+\.bin$")]
+    tokens: NonNegativeInt
+    checksum: str
+
+
+@checked_dataclass(frozen=True)
+class Manifest:
+    """What prepared tokens are, and where."""
+
+    format: int
+    text: str
+    """Where they come from."""
+    dtype: Literal["uint16", "uint32"]
+    splits: dict[Split, list[Shard]]
 
 
 class ShardWriter:
@@ -55,25 +76,24 @@ class ShardWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self.shards.append({"file": self._name, "tokens": self._length, "checksum": self._digest.hexdigest()})
+        self.shards.append(Shard(self._name, self._length, self._digest.hexdigest()))
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_manifest(folder: Path) -> Manifest | None:
     """What the prepared tokens are, or None where there are none or, which is told, where they are damaged."""
     path = folder / MANIFEST
     if not path.exists():
         return None
     try:
-        manifest = read_sealed(path)
-        for shard in (shard for shards in manifest["splits"].values() for shard in shards):
-            check_file(folder / shard["file"], shard["checksum"])
+        manifest = read_sealed(path, Manifest)
+        for shard in (shard for shards in manifest.splits.values() for shard in shards):
+            check_file(folder / shard.file, shard.checksum)
     except DamageError as error:
         print(f"warning: {error}; prepared anew", file=sys.stderr)  # noqa: T201
         return None
     return manifest
 
 
-def open_shards(folder: Path, manifest: dict[str, Any], split: str) -> list[Ids]:
+def open_shards(folder: Path, manifest: Manifest, split: Split) -> list[Ids]:
     """The tokens of a split, memory-mapped."""
-    dtype = np.dtype(manifest["dtype"])
-    return [np.memmap(folder / shard["file"], dtype, "r") for shard in manifest["splits"][split] if shard["tokens"]]
+    return [np.memmap(folder / shard.file, manifest.dtype, "r") for shard in manifest.splits[split] if shard.tokens]

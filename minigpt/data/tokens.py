@@ -9,16 +9,16 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from minigpt.data.files import Split, make_folder
-from minigpt.data.shards import MANIFEST, Ids, ShardWriter, open_shards, read_manifest
+from minigpt.data.shards import MANIFEST, Ids, Manifest, Shard, ShardWriter, open_shards, read_manifest
 from minigpt.data.sources import Piece, Source
 from minigpt.errors import UserError
 from minigpt.storage.checksums import sealed
@@ -113,21 +113,22 @@ def validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> 
     return int(boundaries[np.abs(boundaries - cut).argmin()]) if len(boundaries) else cut
 
 
-def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
+def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
     """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
     make_folder(folder.parent, "data.directory")
-    dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+    dtype: Literal["uint16", "uint32"] = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     splits: list[Split] = ["train", "validation"] if source.has_validation else ["train"]
     try:
         with beside(folder) as partial:
             partial.mkdir()
-            manifest: dict[str, Any] = {"format": FORMAT, "text": source.description, "dtype": dtype.name, "splits": {}}
+            shards: dict[Split, list[Shard]] = {}
             for split in splits:
-                with ShardWriter(partial, split, dtype) as writer:
+                with ShardWriter(partial, split, np.dtype(dtype)) as writer:
                     for ids in encoded(_with_progress(source.pieces(split), source.description), tokenizer):
                         writer.write(ids)
-                manifest["splits"][split] = writer.shards
-            write_through(partial / MANIFEST, sealed(manifest))
+                shards[split] = writer.shards
+            manifest = Manifest(FORMAT, source.description, dtype, shards)
+            write_through(partial / MANIFEST, sealed(asdict(manifest)))
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
             return manifest

@@ -1,14 +1,15 @@
 """Checksums: XXH3, 64 bits in hexadecimal. They tell damage, not forgery."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xxhash
 
 from minigpt.errors import UserError
 
+T = TypeVar("T")
 KEY = "checksum"
 LARGEST = 2**28
 """Bytes of a JSON file."""
@@ -72,12 +73,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """What a file with a sealed document holds; DamageError where it is not as it was written."""
+def read_sealed(path: Path, kind: Callable[..., T]) -> T:
+    """What a file with a sealed document holds, made into its kind; DamageError where it is not as it was written."""
     try:
-        return unsealed(read_json(path))
+        document = unsealed(read_json(path))
     except ValueError as error:
         raise DamageError(f"{path}: damaged ({error})") from None
+    try:
+        return kind(**document)
+    except (ValueError, TypeError):
+        raise DamageError(f"{path}: damaged (it does not hold what it should)") from None
 
 
 def _checksum(document: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ class Keeper:
 def _good_before(folder: RunFolder, step: int) -> int | None:
     """The good checkpoint before `step` that the index knows of."""
     with suppress(DamageError):  # was told when the index was read for the step
-        previous = read_sealed(folder.index).get("previous")
+        previous = read_sealed(folder.index, Index).previous
         return previous if previous is not None and previous < step else None
     return None
 
@@ -81,6 +81,7 @@ def save_checkpoint(
     contents = {WEIGHTS: safetensors.torch.save(weights, {"format": "pt"}), STATE: state.getvalue()}
     metadata = {
         **asdict(progress),
+        "risen": progress.risen,
         "minigpt": __version__,
         "torch": torch.__version__,
         **origins,

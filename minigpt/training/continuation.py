@@ -4,6 +4,7 @@ from typing import Any
 
 from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
+from minigpt.runs import Metadata
 from minigpt.training.corpus import Corpus
 from minigpt.training.distributed import Processes
 
@@ -19,20 +20,20 @@ def origins(config: Config, corpus: Corpus, processes: Processes) -> dict[str, A
     }
 
 
-def check_origins(config: Config, before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_origins(config: Config, before: Metadata, now: dict[str, Any]) -> None:
     """UserError where a run would go on as another one."""
-    if now["text"] != before["text"]:
+    if now["text"] != before.text:
         raise UserError(
             f"data.source = {config.data.source}: is not the text that this run has learned from so far; name that "
             "text, wherever it lies now, with data.source=PATH, or begin a new run"
         )
-    if now["seed"] != before["seed"]:
+    if now["seed"] != before.seed:
         raise UserError(
-            f"run.seed = {now['seed']}: this run's random numbers come from {before['seed']}; "
+            f"run.seed = {now['seed']}: this run's random numbers come from {before.seed}; "
             "leave run.seed away, or begin a new run"
         )
-    if now["processes"] != before["processes"] and config.model.dropout:
+    if now["processes"] != before.processes and config.model.dropout:
         raise UserError(
             f"torchrun: model.dropout = {config.model.dropout} of {now['processes']} processes is not that of "
-            f"{before['processes']}, by which this run was trained so far; start so many with --nproc-per-node"
+            f"{before.processes}, by which this run was trained so far; start so many with --nproc-per-node"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from minigpt.errors import UserError
-from minigpt.runs import RunFolder
+from minigpt.runs import Index, RunFolder
 from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def read_metrics(folder: RunFolder) -> list[Metrics]:
     path = folder.metrics
     content = path.read_bytes() if path.exists() else b""
     with suppress(DamageError):  # is told where checkpoints are used
-        if content.rfind(b"\n") + 1 < read_sealed(folder.index).get("metrics_bytes", 0):
+        if content.rfind(b"\n") + 1 < read_sealed(folder.index, Index).metrics_bytes:
             print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
     return _parse(content, path)
 

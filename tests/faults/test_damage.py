@@ -1,19 +1,27 @@
-"""A damaged file of a run or of prepared data is told, made anew, or without effect: it is never used silently.
+"""A damaged file of a run, of prepared data or of a download is told, made anew, or without effect, and never used.
 
 Some places of each file here; many with `make faults`.
 """
 
+import io
 import json
-import os
 import random
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import RECIPE, TINY, minigpt
+from conftest import RECIPE, TINY
 
-EVERY = "MINIGPT_FAULTS" in os.environ
-PLACES = 40 if EVERY else 3
+pytest.importorskip("resource", reason="what is tried is a fork of this process")
+from forked import ALL, forked
+
+from minigpt.data import download, sources
+from minigpt.data.stories import generate
+
+PLACES = 100 if ALL else 1
+"""At which each file is cut and flipped."""
 FILES = (
     "runs/tiny/config.yaml",
     "runs/tiny/tokenizer.json",
@@ -25,6 +33,8 @@ FILES = (
     "data/prepared/*/train-00000.bin",
     "data/prepared/*/manifest.json",
     "data/prepared/tokenizers/*.json",
+    "data/downloads/*.jsonl",
+    "data/downloads/*.manifest",
 )
 COMMANDS: list[list[object]] = [
     ["sample", "runs/tiny", "--seed", "1", "--max-new-tokens", "20", "--checkpoint", "last"],
@@ -34,25 +44,37 @@ COMMANDS: list[list[object]] = [
 ]
 
 
+class Answer(io.BytesIO):
+    """What comes from an address."""
+
+    headers: dict[str, str] = {}  # noqa: RUF012
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with two runs and the text that they fetched."""
     place = tmp_path_factory.mktemp("damage")
-    for name in ("tiny", "other"):
-        assert minigpt("train", RECIPE, *TINY, "data.n_stories=100", f"run.name={name}", cwd=place).returncode == 0
-    return place
+    text = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in generate(100, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        fetch = partial(download.download, opener=lambda *_, **__: Answer(text))
+        patch.setattr(sources, "download", fetch)
+        for name in ("tiny", "other"):
+            done = forked("train", RECIPE, *TINY, "data.source=https://x/y.jsonl", f"run.name={name}", cwd=place)
+            assert done.status == 0, done.errors
+        yield place
 
 
 def results(place: Path) -> list[tuple[int, str, str]]:
     """Exit status, standard output and error of every command, and what a resumed run comes to."""
     shown = []
     for command in COMMANDS:
-        done = minigpt(*command, cwd=place)
-        out = "" if command[0] == "train" else done.stdout  # has the speed in it
-        if command[0] == "train" and done.returncode == 0:
+        done = forked(*command, cwd=place)
+        out = "" if command[0] == "train" else done.output  # has the speed in it
+        if command[0] == "train" and done.status == 0:
             lines = (place / "runs/tiny/metrics.jsonl").read_text().splitlines()
             losses = [json.loads(line).get("loss") for line in lines]
             out = f"{losses} {(place / 'runs/tiny/checkpoints/step-00000014/model.safetensors').read_bytes()!r}"
-        shown.append((done.returncode, out, done.stderr))
+        shown.append((done.status, out, done.errors))
     return shown
 
 
@@ -69,15 +91,13 @@ def damages(content: bytes, random_: random.Random) -> list[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_damaged_file_is_used_silently(name: str, place: Path, tmp_path: Path) -> None:
-    random_ = random.Random(name)
     shutil.copytree(place, tmp_path / "right")
     right = results(tmp_path / "right")
-    assert all(status == 0 for status, _, _ in right)
+    assert all(status == 0 for status, _, _ in right), right
     (path,) = place.glob(name)
     counts = {"told": 0, "made anew": 0, "without effect": 0}
-    for kind, content in damages(path.read_bytes(), random_):
+    for kind, content in damages(path.read_bytes(), random.Random(name)):
         damaged = tmp_path / "damaged"
-        shutil.rmtree(damaged, ignore_errors=True)
         shutil.copytree(place, damaged)
         (damaged / path.relative_to(place)).write_bytes(content)
         outcome = "without effect"
@@ -87,9 +107,10 @@ def test_no_damaged_file_is_used_silently(name: str, place: Path, tmp_path: Path
                 assert error.count("error: ") == 1, (name, kind, error)
                 outcome = "told"
                 break
-            assert status == 0, (name, kind, error)
+            assert status == 0, (name, kind, status, error)
             warned = error.count("warning: ") > usual.count("warning: ")
             assert out == expected or warned, f"{name}, {kind}: used silently"
             outcome = "made anew" if warned else outcome
         counts[outcome] += 1
+        shutil.rmtree(damaged)
     print(f"{name}: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}")  # noqa: T201

@@ -90,7 +90,7 @@ def test_a_loss_that_is_scaled_out_of_float16_loses_no_step(device: torch.device
     whole = train(workplace, device, "in-range", *settings)
     trained = train(workplace, device, "overflow", *settings, "training.max_steps=6")
     checkpoint = trained / "checkpoints/step-00000006"
-    state, metadata = torch.load(checkpoint / STATE, weights_only=True), read_sealed(checkpoint / METADATA)
+    state, metadata = torch.load(checkpoint / STATE, weights_only=True), read_sealed(checkpoint / METADATA, dict)
     state["progress"]["loss_scale"] = 2.0**40
     torch.save(state, checkpoint / STATE)
     metadata["files"][STATE] = file_checksum(checkpoint / STATE)

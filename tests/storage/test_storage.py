@@ -74,7 +74,7 @@ def test_a_sealed_document_comes_back(document: dict[str, Any]) -> None:
 def test_what_is_not_sealed_is_told(content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DamageError, match=f"file: damaged .*{told}"):
-        read_sealed(tmp_path / "file")
+        read_sealed(tmp_path / "file", dict)
 
 
 def test_nan_is_never_written() -> None:
