@@ -101,6 +101,8 @@ def serve(path: Path, checkpoint: str, prompt: str | None, port: int, opened: Ca
     """Serve until interrupted; `opened` is called with the address. Port 0 takes a free one."""
     import uvicorn
 
+    from minigpt.serving.connection import Connection
+
     app = make_app(path, checkpoint, prompt)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,4 +114,5 @@ def serve(path: Path, checkpoint: str, prompt: str | None, port: int, opened: Ca
             ) from None
         listener.listen()
         opened(f"http://{LOOPBACK}:{listener.getsockname()[1]}/")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])
+        settings = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_level="error")
+        uvicorn.Server(settings).run([listener])
