@@ -1,5 +1,6 @@
 """The commands: each parses, calls, prints. Heavy packages are imported inside, so that help comes at once."""
 
+import os
 import sys
 from typing import Any
 
@@ -58,5 +59,10 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
+    if "TORCHELASTIC_USE_AGENT_STORE" in os.environ:
+        from minigpt.training.distributed import first_to_tell
+
+        if not first_to_tell(message):
+            return 2
     print(f"error: {' '.join(message.split())}\n", end="", file=sys.stderr)  # noqa: T201 - a line of its own, whole
     return 2

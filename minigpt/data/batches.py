@@ -10,7 +10,6 @@ from torch import Tensor
 
 from minigpt.data.shards import Ids
 from minigpt.data.tokens import TokenStream
-from minigpt.errors import UserError
 
 IGNORED = -100
 """Target that is not scored: the value that cross-entropy leaves out."""
@@ -35,8 +34,7 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size % world_size:
-            raise UserError(f"training.batch_size = {batch_size}: must be divisible by the {world_size} processes")
+        assert batch_size % world_size == 0
         self.tokens, self.context_length, self.seed, self.end_of_text = tokens, context_length, seed, end_of_text
         self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self.windows_per_epoch = (len(tokens) - context_length) // context_length

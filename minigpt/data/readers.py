@@ -18,6 +18,8 @@ from minigpt.data.records import Document, Reading, Records
 from minigpt.errors import UserError
 
 READ = 2**20
+LARGEST = 2**28
+"""Bytes of a record, and of a JSON document that is read as a whole."""
 
 
 def read_documents(path: Path, reading: Reading) -> Iterator[Document]:
@@ -101,7 +103,7 @@ def parted(parts: Iterator[str], separator: str) -> Iterator[Document]:
 def _json_lines(path: Path, reading: Reading) -> Iterator[Document]:
     records = Records(path, reading)
     with open_packed(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LARGEST + 1), b""), 1):
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if text.strip():
                 yield from records.document(_parse(text, path, f"line {number}"), f"line {number}")
@@ -111,7 +113,7 @@ def _json_lines(path: Path, reading: Reading) -> Iterator[Document]:
 def _json(path: Path, reading: Reading) -> Iterator[Document]:
     """One document: an array of records, or a single one; what holds a record a line is read as such."""
     with open_packed(path) as file:
-        first = file.readline().removeprefix(codecs.BOM_UTF8)
+        first = file.readline(LARGEST + 1).removeprefix(codecs.BOM_UTF8)
         alone = not file.read(READ).strip()
     try:
         by_lines = not alone and isinstance(json.loads(first), dict)
@@ -122,13 +124,15 @@ def _json(path: Path, reading: Reading) -> Iterator[Document]:
         return
     records = Records(path, reading)
     with open_packed(path) as file:
-        content = _parse(file.read().removeprefix(codecs.BOM_UTF8), path, "as a whole")
+        content = _parse(file.read(LARGEST + 1).removeprefix(codecs.BOM_UTF8), path, "as a whole")
     for number, record in enumerate(content if isinstance(content, list) else [content], 1):
         yield from records.document(record, f"record {number}")
     records.end()
 
 
 def _parse(content: bytes, path: Path, place: str) -> Any:
+    if len(content) > LARGEST:
+        raise UserError(f"{path}, {place}: more than {LARGEST:,} bytes; write smaller records, one a line (.jsonl)")
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """One process or many: who am I, who writes, and how numbers are brought together (torchrun sets the environment)."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -80,6 +81,17 @@ def join_processes() -> Iterator[Processes]:
     except RuntimeError as error:
         if "gloo" not in str(error) and not isinstance(error, dist.DistError):
             raise
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun stops the others, maybe before they have told why
         raise UserError("torchrun: another process of this training has died; go on with --resume") from None
     finally:
         dist.destroy_process_group()
+
+
+def first_to_tell(message: str) -> bool:
+    """Whether no other of the processes that torchrun started has asked this for the same message before."""
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store: Any = dist.TCPStore(address, port, is_master=False)  # type: ignore[attr-defined]
+        return bool(store.add(message, 1) == 1)
+    except (LookupError, ValueError, RuntimeError):  # nobody can say
+        return True

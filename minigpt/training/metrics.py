@@ -22,8 +22,8 @@ Metrics = dict[str, Any]
 TAGS = {"loss": "loss/training", "validation_loss": "loss/validation"}
 """Names in TensorBoard of what belongs into one picture."""
 SHORT = "does not go up to the last checkpoint or evaluation any more"
-LONGEST = 2**24
-"""Bytes of a line."""
+LONGEST, LARGEST = 2**24, 2**29
+"""Bytes of a line, and of all of them."""
 
 
 class MetricsLog:
@@ -35,14 +35,11 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0, curves: "SummaryWriter | None" = None) -> None:
-        kept = path.read_bytes()[:keep_bytes] if path.exists() else b""
-        if len(kept) < keep_bytes:
-            kept = kept[: kept.rfind(b"\n") + 1]
+        _, kept = _parse(path, keep_bytes)
+        if kept < keep_bytes:
             print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
-        if kept:
-            _parse(kept.removesuffix(b"\n") + b"\n", path)
         with path.open("ab") as file:
-            file.truncate(len(kept))
+            file.truncate(kept)
         self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
         self._curves = curves
 
@@ -88,32 +85,43 @@ def read_metrics(folder: RunFolder) -> list[Metrics]:
 
     A warning where there are fewer than its index knows of, UserError with the line where one is damaged.
     """
-    path = folder.metrics
-    content = path.read_bytes() if path.exists() else b""
+    metrics, length = _parse(folder.metrics)
     with suppress(DamageError):  # is told where checkpoints are used
-        if content.rfind(b"\n") + 1 < read_sealed(folder.index, Index).metrics_bytes:
-            print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
-    return _parse(content, path)
-
-
-def _parse(content: bytes, path: Path) -> list[Metrics]:
-    metrics: list[Metrics] = []
-    for number, line in enumerate(content.split(b"\n")[:-1], 1):  # what follows the last line end is not a whole line
-        try:
-            values = json.loads(line) if len(line) <= LONGEST else None
-            if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
-                raise ValueError
-            found = values.pop(KEY, None)
-            if found not in (None, checksum(json.dumps(values).encode())):
-                raise ValueError
-            if not all(_is_right(key, value) for key, value in values.items()):
-                raise ValueError
-            metrics.append(values)
-        except (ValueError, RecursionError):
-            raise UserError(
-                f"{path}, line {number}: not what was written; restore the file, or delete it and do without curves"
-            ) from None
+        if length < read_sealed(folder.index, Index).metrics_bytes:
+            print(f"warning: {folder.metrics}: {SHORT}", file=sys.stderr)  # noqa: T201
     return metrics
+
+
+def _parse(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics], int]:
+    """The whole lines among a file's first bytes, and how many bytes these lines have; UserError where one is damaged.
+
+    A line that does not end is still being written.
+    """
+    metrics: list[Metrics] = []
+    length = 0
+    if not path.exists():
+        return metrics, length
+    remedy = "restore the file, or delete it and do without curves"
+    if not path.is_file() or (size := path.stat().st_size) > LARGEST:
+        raise UserError(f"{path}: not a file of at most {LARGEST:,} bytes; {remedy}")
+    with path.open("rb") as file:
+        while length < n_bytes and (line := file.readline(LONGEST + 1)):
+            if line[-1:] != b"\n" and length + len(line) == size:
+                break
+            try:
+                values = json.loads(line) if len(line) <= min(LONGEST, n_bytes - length) else None
+                if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
+                    raise ValueError
+                found = values.pop(KEY, None)
+                if found not in (None, checksum(json.dumps(values).encode())):
+                    raise ValueError
+                if not all(_is_right(key, value) for key, value in values.items()):
+                    raise ValueError
+            except (ValueError, RecursionError):
+                raise UserError(f"{path}, line {len(metrics) + 1}: not what was written; {remedy}") from None
+            metrics.append(values)
+            length += len(line)
+    return metrics, length
 
 
 def _is_right(key: str, value: object) -> bool:

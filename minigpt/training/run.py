@@ -92,12 +92,17 @@ def _train(
     resume: bool = False,
     step: int | None = None,
 ) -> Evaluation:
+    rows, surplus = divmod(config.training.batch_size, processes.world_size)
+    if surplus:
+        raise UserError(
+            f"training.batch_size = {config.training.batch_size}: must be divisible by the {processes.world_size} "
+            f"processes; set {config.training.batch_size - surplus or processes.world_size}"
+        )
     if config.run.tensorboard:
         check_tensorboard()
     engine = choose_engine(config.run, processes.local_rank)
     at_least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 2})
     check_memory(config, at_least, engine.device, processes.world_size)
-    rows = config.training.batch_size // processes.world_size
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
     corpus = prepare_corpus(config, processes, source, None if step is None else folder.tokenizer)
     began = time.perf_counter()

@@ -105,7 +105,7 @@ def put_folder(path: Path) -> None:
 STATE = Path("checkpoints/step-00000012/training_state.pt")
 DAMAGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "metrics not text": (lambda run: (run / "metrics.jsonl").write_bytes(b"\xff" * 9999 + b"\n"), ["line 1"]),
-    "metrics a folder": (lambda run: put_folder(run / "metrics.jsonl"), ["metrics.jsonl: Is a directory"]),
+    "metrics a folder": (lambda run: put_folder(run / "metrics.jsonl"), ["metrics.jsonl: not a file of at most"]),
     "state of another": (
         lambda run: damage_state(run, step=7),
         [str(STATE), "another checkpoint with --checkpoint: 9"],

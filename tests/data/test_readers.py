@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.config.hyperparameters import DataConfig
+from minigpt.data import readers
 from minigpt.data.readers import parted
 from minigpt.data.sources import open_source
 from minigpt.errors import UserError
@@ -129,6 +130,14 @@ def test_what_is_broken_is_named_with_its_place(name: str, tmp_path: Path) -> No
     content, told = BROKEN[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name}, .*{told}|{name}.*{told}"):
+        documents(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_record_that_is_too_large_is_not_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "LARGEST", 100)
+    (tmp_path / name).write_text(json.dumps([{"text": "a" * 100}]))
+    with pytest.raises(UserError, match="more than 100 bytes; write smaller records, one a line"):
         documents(tmp_path / name)
 
 

@@ -16,7 +16,6 @@ from minigpt.data import shards
 from minigpt.data.batches import IGNORED, Batches, evaluation_windows
 from minigpt.data.sources import Source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
-from minigpt.errors import UserError
 from minigpt.tokenizers import build_tokenizer
 
 BYTE = build_tokenizer("byte", 257, [])
@@ -204,11 +203,6 @@ def test_evaluation_windows_begin_with_a_document_where_one_begins() -> None:
     scored = [int((targets != IGNORED).sum()) for _, targets in evaluation_windows(documents(5, 5, 30, 5), 16, 1, 0)]
     assert [int(window[0]) for window in windows] == [0, 0, 3, 0]
     assert scored == [12, 16, 15, 5]
-
-
-def test_a_batch_that_cannot_be_shared_is_an_error() -> None:
-    with pytest.raises(UserError, match="batch_size = 5"):
-        Batches(stream(99), 10, 5, 0, NEVER, 0, 2)
 
 
 @given(st.integers(2, 200), st.integers(1, 20), st.integers(1, 5), st.data())

@@ -226,16 +226,22 @@ def test_a_run_that_another_process_has_made_meanwhile_is_not_replaced(
     assert metrics(folder) == metrics(run)
 
 
-def test_two_processes_have_the_loss_curve_of_one(workplace: Path, run: Path) -> None:
+def by_two(workplace: Path, *changes: str) -> subprocess.CompletedProcess[str]:
+    """Train in two processes."""
     script = RECIPE.parents[1] / "scripts" / "train.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    done = subprocess.run(
-        [*command, str(RECIPE), "run.name=two", *TINY],
-        cwd=workplace,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = [*command, str(RECIPE), *TINY, *changes]
+    return subprocess.run(arguments, cwd=workplace, capture_output=True, text=True, check=False)
+
+
+def test_what_stops_all_processes_is_told_once(workplace: Path) -> None:
+    done = by_two(workplace, "run.name=unshared", "training.batch_size=3")
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert "training.batch_size = 3: must be divisible by the 2 processes; set 2" in done.stderr
+
+
+def test_two_processes_have_the_loss_curve_of_one(workplace: Path, run: Path) -> None:
+    done = by_two(workplace, "run.name=two")
     assert done.returncode == 0, done.stderr
     for mine, alone in zip(metrics(workplace / "runs" / "two"), metrics(run), strict=True):
         for key in ("loss", "validation_loss"):
