@@ -40,7 +40,7 @@ from minigpt.storage.checksums import KEY, checksum
 from minigpt.training.checkpoint import load_checkpoint
 
 ALL = "MINIGPT_FAULTS" in os.environ
-INPUTS = int(os.environ.get("N", "10"))
+INPUTS = 5_000 if ALL else 10
 """For each reader."""
 Strategy = st.SearchStrategy[bytes]
 Reader = tuple[Callable[[bytes], object], Strategy]
