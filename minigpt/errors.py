@@ -10,10 +10,13 @@ class UserError(Exception):
     """What went wrong, where, and what would be right; the command line prints it as one `error:` line."""
 
 
-def nearest(word: str, candidates: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the candidate most like `word`, or nothing where none is near."""
+def nearest(word: str, candidates: Iterable[str], before: str = "") -> str:
+    """`"; did you mean 'x'?"` for the candidate most like `word`, or nothing where none is near.
+
+    What stands `before` each of them is shown with it.
+    """
     found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    return f"; did you mean '{before}{found[0]}'?" if found else ""
 
 
 def typed(path: Path) -> str:

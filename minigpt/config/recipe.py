@@ -72,9 +72,19 @@ def read_change(change: str) -> tuple[str, Any]:
     key, equals, text = change.partition("=")
     section, dot, name = key.partition(".")
     if not (equals and dot and section and name):
-        raise UserError(f"command line: '{change}' is not a change; write section.key=value, such as model.n_layers=6")
-    fields = getattr(Config.model_fields.get(section), "annotation", Section).model_fields
+        example = next((f"{known}={text}" for known in known_keys() if known.endswith(f".{key}")), "model.n_layers=6")
+        raise UserError(f"command line: '{change}' is not a change; write section.key=value, such as {example}")
+    if section not in Config.model_fields:
+        near = nearest(key, known_keys()) or f"; sections are {', '.join(Config.model_fields)}"
+        raise UserError(f"command line: {key}: there is no section '{section}'{near}")
+    fields = getattr(Config.model_fields[section], "annotation", Section).model_fields
     return key, read_value(text, getattr(fields.get(name), "annotation", str))
+
+
+def known_keys() -> list[str]:
+    """Every section.key."""
+    sections = Config.model_fields.items()
+    return [f"{name}.{key}" for name, field in sections for key in getattr(field.annotation, "model_fields", ())]
 
 
 def describe(
@@ -100,7 +110,8 @@ def describe(
 def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
     if detail["type"] == "extra_forbidden":
         valid = _valid_names(detail["loc"][:-1], model)
-        near = nearest(str(detail["loc"][-1]), valid)
+        before = "".join(f"{part}." for part in detail["loc"][:-1])
+        near = nearest(str(detail["loc"][-1]), valid, before)
         return "unknown key" + (near or f"; valid here: {', '.join(valid)}")
     if detail["type"] in ("model_type", "model_attributes_type"):
         return f"must be a section of `key: value` lines: {', '.join(_valid_names(detail['loc'], model))}"

@@ -37,7 +37,8 @@ def measure(run: Run) -> list[Claim]:
     """All claims on one run; UserError where it did not learn from the built-in stories."""
     if run.config.data.source != "stories":
         raise UserError(
-            f"{run.folder.path}: data.source = {run.config.data.source}: the claims are about the built-in stories"
+            f"{run.folder.path}: data.source = {run.config.data.source}: the claims are about the built-in stories; "
+            "leave --claims away"
         )
     pronouns = held_out_pronouns(run)
     return [*analogies(run), pronoun_claim(run, pronouns), *tying_heads(run, pronouns[:N_TRACED]), *tracking(run)]

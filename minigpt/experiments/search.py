@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from minigpt.config.hyperparameters import Config, Place
-from minigpt.config.recipe import describe
+from minigpt.config.hyperparameters import Place
+from minigpt.config.recipe import describe, known_keys
 from minigpt.config.section import Section
 from minigpt.config.yaml_file import read_yaml
 from minigpt.errors import UserError, nearest
@@ -143,13 +143,13 @@ class Search(Section):
     @model_validator(mode="after")
     def check_space(self) -> Self:
         """Refuse unknown keys, dimensions that depend on later ones, and grids of ranges."""
-        known = {f"{name}.{key}" for name, field in Config.model_fields.items() for key in _keys(field.annotation)}
+        known = known_keys()
         seen: set[str] = set()
         for key in [*self.changes, *self.space]:
             if key in GIVEN:
                 raise ValueError(f"{key} cannot be searched or changed here: {GIVEN[key]}")
             if key not in known:
-                raise ValueError(f"{key} cannot be searched or changed here{nearest(key, sorted(known))}")
+                raise ValueError(f"{key} cannot be searched or changed here{nearest(key, known)}")
         for key, dimension in self.space.items():
             for other, value in dimension.when.items():
                 if other not in seen:
@@ -188,7 +188,3 @@ def load_search(path: Path) -> Search:
         return Search.model_validate(read_yaml(path, Search))
     except ValidationError as error:
         raise UserError(describe(error, path, model=Search)) from None
-
-
-def _keys(section: Any) -> list[str]:
-    return list(section.model_fields)

@@ -14,7 +14,7 @@ from minigpt.errors import UserError
 from minigpt.experiments.search import load_search
 
 CHANGES = {
-    "model.n_layer=3": ["model.n_layer", "n_layers"],
+    "model.n_layer=3": ["model.n_layer = ", "did you mean 'model.n_layers'"],
     "modle.n_layers=3": ["modle", "model"],
     "model.n_layers=0": ["model.n_layers = 0", "greater than or equal to 1"],
     "model.n_layers=two": ["model.n_layers", "two", "integer"],
@@ -54,6 +54,8 @@ CHANGES = {
     "training.max_minutes=1:30": ['training.max_minutes = "1:30"', "number"],
     "run.seed=0b11": ['run.seed = "0b11"', "integer"],
     "run.compile=yes": ['run.compile = "yes"', "True or False"],
+    "max_steps=5": ["'max_steps=5'", "such as training.max_steps=5"],
+    "trainin.max_step=5": ["no section 'trainin'", "did you mean 'training.max_steps'"],
     "justtext": ["'justtext'", "section.key=value"],
 }
 

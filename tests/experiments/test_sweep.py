@@ -81,7 +81,7 @@ def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
         ({"study": {"sampler": "grid"}}, "a grid needs choices"),
         ({"study": {"name": "s"}}, "so that the search has an end"),
         ({"study": {"trials": 4, "sampler": "bayes"}}, "'tpe', 'random' or 'grid'"),
-        ({"study": {"trails": 4}}, "search.yaml: study.trails = 4: unknown key; did you mean 'trials'"),
+        ({"study": {"trails": 4}}, "search.yaml: study.trails = 4: unknown key; did you mean 'study.trials'"),
         ({"study": {"name": "my study", "trials": 4}}, "search.yaml: study.name"),
         ({"study": {"trials": 4, "seeds": [1, 1]}}, "seeds must differ"),
         ({"study": {"trials": 4, "seeds": [-1]}}, "greater than or equal to 0"),
