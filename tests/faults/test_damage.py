@@ -20,7 +20,7 @@ from forked import ALL, forked
 from minigpt.data import download, sources
 from minigpt.data.stories import generate
 
-PLACES = 100 if ALL else 1
+PLACES = 84 if ALL else 1
 """At which each file is cut and flipped."""
 FILES = (
     "runs/tiny/config.yaml",

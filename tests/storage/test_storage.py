@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.errors import UserError
+from minigpt.storage import lock
 from minigpt.storage.checksums import DamageError, check_file, checksum, file_checksum, read_sealed, sealed, unsealed
 from minigpt.storage.lock import NAME, locked
 from minigpt.storage.writing import flush_folder, write_whole
@@ -108,6 +109,30 @@ def test_a_lock_names_its_holder_and_dies_with_it(tmp_path: Path) -> None:
         holder.send_signal(signal.SIGKILL)
     with locked(tmp_path):
         assert str(os.getpid()) in (tmp_path / NAME).read_text()
+
+
+def test_a_holder_on_another_computer_is_named_and_one_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    elsewhere = json.dumps({"process": 7, "host": "elsewhere"})
+    with locked(tmp_path):
+        (tmp_path / NAME).write_text(elsewhere)  # as a shared folder shows it
+        with pytest.raises(UserError, match="process 7 on elsewhere is working on it"), locked(tmp_path):
+            pass
+    (tmp_path / NAME).write_text(elsewhere)
+    with locked(tmp_path):
+        assert "elsewhere" not in (tmp_path / NAME).read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_and_used(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_file: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock, "_take", refuse)
+    with locked(tmp_path):
+        pass
+    assert "cannot be locked here" in capsys.readouterr().err
 
 
 def test_a_run_is_trained_by_one_process(run: Path) -> None:
