@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from minigpt.errors import UserError
 from minigpt.tokenizers.base import (
     END_OF_TEXT,
     SINGLE_BYTES,
@@ -39,6 +40,7 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(kind, token_bytes, special_tokens[END_OF_TEXT])
         self.pattern = pattern
         self.special_tokens = special_tokens
+        self.n_bytes = np.array([len(token) for token in token_bytes])
         self.encoding = tiktoken.Encoding(
             kind,
             pat_str=pattern,
@@ -103,7 +105,13 @@ class BytePairTokenizer(Tokenizer):
         blocks = range(0, len(text) - WHITE_BLOCK + 1, WHITE_BLOCK)
         cuts = [start for start in blocks if text[start : start + WHITE_BLOCK].isspace()]
         parts = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        return np.concatenate([self.encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
+        try:
+            ids = np.concatenate([self.encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
+        except ValueError as error:
+            raise UserError(f"tokenizer: its pattern {self.pattern!r} gives up on this text ({error})") from None
+        if self.pattern != GPT2_PATTERN and self.n_bytes[ids].sum() != len(text.encode()):
+            raise UserError(f"tokenizer: its pattern {self.pattern!r} leaves characters of this text out")
+        return ids
 
     def _fields(self) -> dict[str, Any]:
         tokens = [base64.b64encode(token).decode() for token in self.token_bytes]
@@ -127,12 +135,22 @@ class BytePairTokenizer(Tokenizer):
                 raise ValueError(f"the special token {name!r} has the id {token!r}, which is not free for it")
         read_field(special_tokens, END_OF_TEXT, int)  # every tokenizer has it
         pattern = read_field(fields, "pattern", str)
-        if not pattern:
-            raise ValueError("'pattern' is empty")
-        tokenizer = cls(read_field(fields, "kind", str), pattern, token_bytes, special_tokens)
-        if tokenizer.decode(tokenizer.encode(PROBE)) != PROBE:
-            raise ValueError(f"'pattern' {pattern!r} leaves characters of a text out")
-        return tokenizer
+        check_pattern(pattern)
+        return cls(read_field(fields, "kind", str), pattern, token_bytes, special_tokens)
+
+
+def check_pattern(pattern: str) -> None:
+    """ValueError where a pattern leaves characters out, cuts out pieces of nothing, or takes too long."""
+    import regex
+
+    try:
+        pieces = [piece[0] for piece in regex.finditer(pattern, PROBE, timeout=1)]
+    except (regex.error, TimeoutError) as error:
+        raise ValueError(f"'pattern' {pattern!r} is not to be used ({error or 'it takes too long'})") from None
+    if not all(pieces):
+        raise ValueError(f"'pattern' {pattern!r} cuts out pieces of nothing")
+    if "".join(pieces) != PROBE:
+        raise ValueError(f"'pattern' {pattern!r} leaves characters of a text out")
 
 
 def byte_letters() -> dict[str, int]:

@@ -91,8 +91,11 @@ DAMAGE: list[tuple[str, dict[str, Any], str]] = [
     ("bpe", {"version": 1}, "version 1"),
     ("bpe", {"kind": None}, "'kind' must be str"),
     ("bpe", {"pattern": 7}, "'pattern' must be str"),
-    ("bpe", {"pattern": "(\n"}, "parenthesis"),
-    ("bpe", {"pattern": ""}, "'pattern' is empty"),
+    ("bpe", {"pattern": "(\n"}, r"not to be used \(missing \)"),
+    ("bpe", {"pattern": ""}, "pieces of nothing"),
+    ("bpe", {"pattern": r"(?=x)|[\s\S]"}, "pieces of nothing"),
+    ("bpe", {"pattern": r"[\s\S]|$"}, "pieces of nothing"),
+    ("bpe", {"pattern": r"(?:(?:[\s\S]|[\s\S][\s\S])+)\1*\x00|[\s\S]"}, "not to be used"),
     ("bpe", {"pattern": r"\w+"}, "leaves characters of a text out"),
     ("bpe", {"tokens": {}}, "'tokens' must be list"),
     ("bpe", {"tokens": [1]}, "'tokens' must hold strings"),
@@ -135,6 +138,27 @@ def test_a_damaged_file_is_refused_in_one_line_that_says_where_and_what(
     with pytest.raises(UserError, match=rf"tokenizer\.json: .*{told}") as error:
         load_tokenizer(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "told"),
+    [
+        (r"[^ก]", "aก", "leaves characters of this text out"),
+        (r"(?:(x|xx)+)\1z|[\s\S]", "x" * 40, "gives up on this text"),
+    ],
+)
+def test_a_pattern_that_does_not_take_a_text_is_told(pattern: str, text: str, told: str, tmp_path: Path) -> None:
+    document = {
+        "format": "minigpt-tokenizer",
+        "version": 2,
+        "kind": "bpe",
+        "tokens": BASE64_BYTES,
+        "special_tokens": END,
+    }
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(sealed(document | {"pattern": pattern}))
+    with pytest.raises(UserError, match=told):
+        load_tokenizer(path).encode(text)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
