@@ -1,11 +1,24 @@
 """The folder of a run to be: what stands in its way, and what of an old run goes."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+from minigpt.data.files import make_folder
 from minigpt.errors import UserError, typed
 from minigpt.runs import RunFolder
 from minigpt.storage.lock import NAME as LOCK
+from minigpt.storage.lock import locked
 from minigpt.training.checkpoint import delete_checkpoint, own_folders
+
+
+@contextmanager
+def new_place(folder: RunFolder, overwrite: bool) -> Iterator[None]:
+    """Hold an empty folder for a new run, without the old one; UserError where something stands in its way."""
+    make_folder(folder.path, "run.directory")
+    with locked(folder.path):
+        check_place(folder, overwrite)  # maybe again, but now no other process can begin there
+        clear(folder)
+        yield
 
 
 def check_place(folder: RunFolder, overwrite: bool) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -11,7 +11,6 @@ import torch._dynamo  # torch.optim imports it at its first use, which takes a s
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import check_chosen, load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
-from minigpt.data.files import make_folder
 from minigpt.data.sources import Source, absolute, open_source
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation
@@ -37,12 +36,13 @@ from minigpt.training.corpus import Corpus, prepare_corpus
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.metrics import check_tensorboard, read_metrics
-from minigpt.training.place import check_place, clear
+from minigpt.training.place import check_place, new_place
 from minigpt.training.trainer import Trainer
 
 FIXED = ("data", "tokenizer", "model")
 """Sections that a resumed run keeps as they were, but for the places of its text."""
 PLACES = ("source", "directory")
+NO_PLACE = nullcontext()
 
 
 def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
@@ -58,7 +58,7 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
             assert hooks.choose is not None
             source = open_source(config.data) if processes.first else None
             config = processes.share(source and hooks.choose(config, source, processes.world_size))
-        return folder, _train(config, folder, processes, hooks, source, overwrite)
+        return folder, _train(config, folder, processes, hooks, new_place(folder, overwrite), source)
 
 
 def resume(
@@ -76,10 +76,10 @@ def resume(
     for section in FIXED:
         if getattr(before, section) != getattr(config, section):
             raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
-    with join_processes() as processes, locked(folder.path) if processes.first else nullcontext():
+    with join_processes() as processes, locked(folder.path) if processes.first else NO_PLACE:
         begun = kept_steps(folder) or read_metrics(folder)
         step = checkpoint_step(folder, checkpoint) if begun or checkpoint != "last" else None
-        return folder, _train(config, folder, processes, hooks, resume=True, step=step)
+        return folder, _train(config, folder, processes, hooks, step=step)
 
 
 def _train(
@@ -87,9 +87,8 @@ def _train(
     folder: RunFolder,
     processes: Processes,
     hooks: Hooks,
+    place: AbstractContextManager[None] = NO_PLACE,
     source: Source | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
     step: int | None = None,
 ) -> Evaluation:
     rows, surplus = divmod(config.training.batch_size, processes.world_size)
@@ -127,13 +126,8 @@ def _train(
         }
     )
     trainer = Trainer(config, folder, corpus, model, engine, processes, step, hooks)
-    if processes.first and not resume:
-        make_folder(folder.path, "run.directory")
-    with locked(folder.path) if processes.first and not resume else nullcontext():
+    with place if processes.first else NO_PLACE:
         if processes.first:
-            if not resume:
-                check_place(folder, overwrite)  # again, now that no other process can begin there
-                clear(folder)
             save_recipe(config, folder.config)
             corpus.tokenizer.save(folder.tokenizer)
             _say(describe(config, folder, corpus, model, engine))
