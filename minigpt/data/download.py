@@ -40,15 +40,16 @@ def download(
     """
     path = folder / (hashlib.sha256(address.encode()).hexdigest()[:16] + _ending(address))
     manifest = path.with_name(f"{path.name}.manifest")
-    if not _is_whole(path, manifest):
-        make_folder(folder, "data.directory")
-        with beside(path) as partial:
-            found = _fetch(address, partial, opener)
-            _check(found.sha256, address, sha256, "or look for the right address")
-            manifest.unlink(missing_ok=True)
-            partial.replace(path)
-            write_whole(manifest, sealed(asdict(found)))
-    _check(read_sealed(manifest, Fetched).sha256, address, sha256, f"or delete {path} to fetch the text again")
+    if (earlier := _fetched(path, manifest)) is not None:
+        _check(earlier, sha256, f"or delete {path} to fetch the text again")
+        return path
+    make_folder(folder, "data.directory")
+    with beside(path) as partial:
+        found = _fetch(address, partial, opener)
+        _check(found, sha256, "or look for the right address")
+        manifest.unlink(missing_ok=True)
+        partial.replace(path)
+        write_whole(manifest, sealed(asdict(found)))
     return path
 
 
@@ -58,16 +59,17 @@ def _ending(address: str) -> str:
     return (suffixes[-1] if suffixes and suffixes[-1] in READERS else ".txt") + packing
 
 
-def _is_whole(path: Path, manifest: Path) -> bool:
-    """Whether a text is there as it came; says where it is not any more."""
+def _fetched(path: Path, manifest: Path) -> Fetched | None:
+    """What is there as it came earlier; says where it is not as it came any more."""
     if not (path.exists() and manifest.exists()):
-        return False
+        return None
     try:
-        check_file(path, read_sealed(manifest, Fetched).xxh3)
+        fetched = read_sealed(manifest, Fetched)
+        check_file(path, fetched.xxh3)
     except DamageError as error:
         print(f"warning: {error}; fetched anew", file=sys.stderr)  # noqa: T201
-        return False
-    return True
+        return None
+    return fetched
 
 
 def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> Fetched:
@@ -108,9 +110,9 @@ def _received(address: str, opener: Callable[..., Any]) -> Iterator[bytes]:
         ) from None
 
 
-def _check(found: str, address: str, sha256: str | None, remedy: str) -> None:
-    if sha256 is not None and found != sha256:
+def _check(found: Fetched, sha256: str | None, remedy: str) -> None:
+    if sha256 not in (None, found.sha256):
         raise UserError(
-            f"data.source = {address}: the text's SHA-256 is {found}, and data.sha256 says {sha256}; "
+            f"data.source = {found.address}: the text's SHA-256 is {found.sha256}, and data.sha256 says {sha256}; "
             f"correct data.sha256 if that text is wanted, {remedy}"
         )

@@ -129,8 +129,9 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
                 shards[split] = writer.shards
             manifest = Manifest(FORMAT, source.description, dtype, shards)
             write_through(partial / MANIFEST, sealed(asdict(manifest)))
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
+            if read_manifest(folder) is None:  # else another process was faster
+                shutil.rmtree(folder, ignore_errors=True)
+                partial.rename(folder)
             return manifest
     except OSError as error:
         raise UserError(

@@ -243,12 +243,12 @@ def test_what_is_read_is_right_or_told(name: str, run: Path, tmp_path: Path) -> 
     @given(contents)
     def try_out(content: bytes) -> None:
         nonlocal slowest, told
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             read(content)
         except UserError:
             told += 1
-        slowest = max(slowest, time.perf_counter() - began)
+        slowest = max(slowest, time.process_time() - began)
 
     try_out()
     added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

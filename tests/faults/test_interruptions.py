@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,16 @@ def test_a_disk_that_fills_up_in_any_file_is_told_and_the_run_goes_on(whole: tup
             assert done.status in (0, 2), f"{what}: {done.status} {done.errors}"
             goes_on(tmp_path, place, what)
     print(f"{2 * len(sizes)} disks that were full in the middle of a file; every run the same")  # noqa: T201
+
+
+def test_several_trainings_prepare_the_same_data_at_once(whole: tuple[Path, int], tmp_path: Path) -> None:
+    names = [f"run{number}" for number in range(8 if ALL else 3)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        ended = list(pool.map(lambda name: forked(*command(name), cwd=tmp_path), names))
+    assert [done.status for done in ended] == [0] * len(names), [done.errors for done in ended]
+    for name in names:
+        assert outcome(tmp_path / "runs" / name) == outcome(whole[0] / "runs" / "whole")
+    assert not list(tmp_path.rglob(".partial-*"))
 
 
 @pytest.mark.skipif(not ALL, reason="make faults: 500 of them")
