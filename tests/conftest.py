@@ -92,9 +92,10 @@ def random_model(**changes: Any) -> GPT:
     return model
 
 
-def minigpt(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def minigpt(*arguments: object, cwd: Path, stdin: str | bytes = "") -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, in this process: importing torch anew each time would take minutes."""
     words = list(map(str, arguments))
+    content = stdin.encode() if isinstance(stdin, str) else stdin
     output, errors = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -103,7 +104,7 @@ def minigpt(*arguments: object, cwd: Path, stdin: str = "") -> subprocess.Comple
         contextlib.redirect_stderr(errors),
     ):
         patch.setattr(sys, "argv", ["minigpt", *words])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
         try:
             cli.main()
         except SystemExit as end:

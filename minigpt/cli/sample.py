@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
+from minigpt.cli.streams import read_text
 from minigpt.errors import UserError
 
 
@@ -53,8 +54,13 @@ def sample(
         raise UserError("command line: give --interactive or --json, not both")
     if stop and not all(stop):
         raise UserError("command line: --stop must not be empty")
+    if prompt is not None and prompt_file is not None:
+        raise UserError("command line: give --prompt or --prompt-file, not both")
     sampler = Sampler(run, checkpoint, device, {key: value for key, value in changes.items() if value is not None})
-    request = Request(sampler.read_prompt(prompt, prompt_file), n_samples, seed, tuple(stop or ()))
+    if prompt == "-" or prompt_file is not None:
+        prompt = read_text(prompt_file)
+    prompt = sampler.sampling.prompt if prompt is None else prompt
+    request = Request(prompt, n_samples, seed, tuple(stop or ()))
     if interactive:
         sampler.converse(request)
     elif as_json:

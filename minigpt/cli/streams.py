@@ -3,6 +3,13 @@
 import io
 import os
 import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from minigpt.errors import UserError
+
+LARGEST = 2**24
+"""Bytes of a text that is taken as a whole."""
 
 
 def prepare_streams() -> None:
@@ -22,3 +29,18 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8")
+
+
+def read_text(file: Path | None = None) -> str:
+    """A whole text, of a file or of standard input; UserError where it is too large, or not UTF-8."""
+    name = "standard input" if file is None else str(file)
+    try:
+        with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise UserError(f"{name}: has more than {LARGEST:,} bytes; give a shorter text")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror}); name a text file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None

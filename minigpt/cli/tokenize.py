@@ -10,6 +10,7 @@ import typer
 
 from minigpt.cli.options import JsonOption
 from minigpt.cli.pages import write_page
+from minigpt.cli.streams import read_text
 
 
 def tokenize(
@@ -24,7 +25,7 @@ def tokenize(
     """Show a text as tokens, under several tokenizers side by side."""
     from minigpt.tokenizers import compare
 
-    text = sys.stdin.read() if text == "-" else text
+    text = read_text() if text == "-" else text
     names = tokenizer or [*compare.newest_run(Path("runs")), "character", "byte"]
     sides = [compare.tokenize(text, name, compare.find_tokenizer(name, text)) for name in names]
     if output is not None:

@@ -43,9 +43,11 @@ def find_files(name: str) -> dict[Split, list[Path]]:
     if any(character in name for character in "*?["):
         found = _once(Path(file) for file in sorted(glob.glob(str(path), recursive=True)))
         if not found:
-            raise UserError(f"data.source = {name}: no file has such a name")
+            raise UserError(f"data.source = {name}: no file has such a name; correct the pattern")
         _tell(name, len(found), [])
         return {"train": found}
+    if path.exists():
+        raise UserError(f"data.source = {name}: is neither a file nor a folder; copy what comes out of it into a file")
     beside = [str(file) for file in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = nearest(name, {"stories", "python", *beside} - {name})
     hint = hint or "; give stories, python, a file, a folder, hf:OWNER/NAME or an https: address"

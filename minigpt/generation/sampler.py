@@ -44,24 +44,6 @@ class Sampler:
         dtype = inference_dtype(self.run.model.config, self.sampling.precision, otherwise, place)
         self._model = pack(self.run.model, dtype)
 
-    def read_prompt(self, prompt: str | None, file: Path | None) -> str:
-        """The prompt of the command line, of a file, of standard input (-), or else the run's own."""
-        if prompt is not None and file is not None:
-            raise UserError("command line: give --prompt or --prompt-file, not both")
-        if file is not None:
-            try:
-                return file.read_text(encoding="utf-8-sig")
-            except OSError as error:
-                raise UserError(f"{file}: cannot be read ({error.strerror}); name a text file") from None
-            except UnicodeDecodeError as error:
-                raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert the file to UTF-8") from None
-        if prompt == "-":
-            try:
-                return sys.stdin.buffer.read().decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise UserError(f"standard input: not UTF-8 at byte {error.start}; give UTF-8 text") from None
-        return self.sampling.prompt if prompt is None else prompt
-
     def texts(self, request: Request, write: bool) -> list[str]:
         """Continue the prompt; with `write`, the first text is written to standard output as it comes."""
         tokenizer = self.run.tokenizer

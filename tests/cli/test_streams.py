@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import RECIPE, TINY
+from conftest import RECIPE, TINY, minigpt
+
+from minigpt.cli import streams
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a shell that closes streams")
 SAMPLE = "sample runs/tiny --max-new-tokens 5 --prompt"
@@ -49,6 +51,25 @@ def test_bytes_that_are_no_text_are_told_in_one_line(run: Path) -> None:
         command = line if "|" in line else f"exec {sys.executable} -m minigpt {line}"
         done = subprocess.run(["sh", "-c", command], cwd=run.parents[1], capture_output=True, check=False)
         assert (done.returncode, done.stderr.count(b"error: ")) == (2, 1), done.stderr
+
+
+TEXTS = {
+    b"a\xff": (2, "", "standard input: not UTF-8 at byte 1; convert it to UTF-8"),
+    b"a" * 101: (2, "", "standard input: has more than 100 bytes"),
+    "\ufeffé".encode(): (0, "2 tokens for 2 bytes", ""),
+}
+
+
+@pytest.mark.parametrize("content", TEXTS)
+def test_standard_input_is_read_alike_by_every_command(
+    content: bytes, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, shown, told = TEXTS[content]
+    monkeypatch.setattr(streams, "LARGEST", 100)
+    done = minigpt("tokenize", "-", "--tokenizer", "byte", cwd=run, stdin=content)
+    assert (done.returncode, shown in done.stdout, told in done.stderr) == (status, True, True), done
+    done = minigpt(*SAMPLE.split(), "-", cwd=run.parents[1], stdin=content)
+    assert (done.returncode, told in done.stderr) == (status, True), done
 
 
 def test_a_byte_order_mark_is_no_part_of_a_prompt(run: Path, tmp_path: Path) -> None:
