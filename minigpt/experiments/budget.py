@@ -30,9 +30,9 @@ LADDER = (
     (2.8e12, 4, 64, 128, 8),
     (8e12, 4, 96, 128, 8),
     (3e13, 5, 128, 256, 8),
-    (1e14, 6, 192, 256, 16),
-    (1e15, 6, 384, 256, 32),
-    (1e16, 8, 512, 512, 64),
+    (5e14, 6, 192, 256, 8),
+    (3e15, 6, 384, 256, 32),
+    (2e16, 8, 512, 512, 64),
     (1e18, 12, 768, 1024, 256),
 )
 """Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
@@ -46,6 +46,8 @@ FEW_WORDS = 4096
 """Tokens of a vocabulary of whole words, where a text has no more of them."""
 RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
+MANY_READINGS = 16
+"""Of a text, from which on a model learns it by heart."""
 SHORT = 5_000_000
 """Characters of a text up to which it is learned by characters."""
 
@@ -144,7 +146,7 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
         values["model.context_length"] = max(2, min(values["model.context_length"], int(n_tokens / 4)))
     seen_whole = document < values["model.context_length"]
     return {
-        "model.dropout": 0.0 if readings(text, operations, values) < 8 else 0.1,
+        "model.dropout": 0.0 if readings(text, operations, values) < MANY_READINGS else 0.1,
         "optimizer.residual_fraction": 0.1 if seen_whole else 1.0,  # so that to copy is learned sooner
         **values,
     }
