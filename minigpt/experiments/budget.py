@@ -26,9 +26,9 @@ from minigpt.tokenizers.word import WORD
 SURVEYED = 2**23
 """Characters of a text whose letters and words are looked at."""
 LADDER = (
-    (0.7e12, 2, 64, 64, 16),
-    (2.8e12, 4, 64, 128, 8),
-    (8e12, 4, 96, 128, 8),
+    (0.7e12, 2, 64, 64, 32),
+    (2e12, 4, 64, 128, 16),
+    (8e12, 4, 96, 128, 16),
     (3e13, 5, 128, 256, 8),
     (5e14, 6, 192, 256, 8),
     (3e15, 6, 384, 256, 32),

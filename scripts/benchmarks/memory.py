@@ -22,7 +22,7 @@ from benchmarks.workbench import (
 
 
 def memory(
-    recipe: RecipeArgument = CONFIGS / "shakespeare.yaml",
+    recipe: RecipeArgument = CONFIGS / "tinystories.yaml",
     changes: ChangesArgument = None,
     vocab_size: Annotated[int, typer.Option(min=2, help="Tokens of the vocabulary.")] = 32_000,
     as_json: JsonOption = False,

@@ -18,7 +18,7 @@ from benchmarks.workbench import (
 
 
 def step(
-    recipe: RecipeArgument = CONFIGS / "shakespeare.yaml",
+    recipe: RecipeArgument = CONFIGS / "tinystories.yaml",
     changes: ChangesArgument = None,
     repeats: RepeatsOption = 30,
     as_json: JsonOption = False,

@@ -145,7 +145,12 @@ def test_processes_share_a_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("heads", "unit"),
-    [([], 32), (["model.d_head=48"], 48), (["model.n_kv_heads=3"], 96), (["model.n_heads=5", "model.d_head=null"], 10)],
+    [
+        ([], 8),
+        (["model.n_heads=5"], 10),
+        (["model.n_heads=null", "model.d_head=48"], 48),
+        (["model.n_heads=null", "model.d_head=32", "model.n_kv_heads=3"], 96),
+    ],
 )
 def test_a_plan_shows_what_would_be_chosen(heads: list[str], unit: int, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text(SENTENCE * 400)
