@@ -48,7 +48,7 @@ def test_an_open_width_stands_in_no_heads_way(heads: dict[str, int | None]) -> N
         ("model.dropout=' AUTO'", "write 'auto'"),
         ("model.d_ff=auto", "may not be auto; these may: tokenizer.kind, tokenizer.vocab_size, model.context_length"),
         ("model.d_head=auto", 'model.d_head = "auto": may not be auto'),
-        ("model.d_head=null", "n_heads and d_head are both null; give one of them"),
+        ("model.n_heads=null", "n_heads and d_head are both null; give one of them"),
     ],
 )
 def test_what_cannot_be_open_is_told(change: str, words: str) -> None:
@@ -59,7 +59,7 @@ def test_what_cannot_be_open_is_told(change: str, words: str) -> None:
 
 @pytest.mark.parametrize("d_head", [2048, 48.0, "64"])
 def test_a_head_may_be_wide_and_be_written_in_any_way(d_head: float | str) -> None:
-    width = load_recipe(AUTO, [f"model.d_head={d_head!r}"]).model.d_model
+    width = load_recipe(AUTO, ["model.n_heads=null", f"model.d_head={d_head!r}"]).model.d_model
     assert width % int(d_head) == 0
 
 
@@ -72,7 +72,7 @@ def test_an_open_recipe_is_saved_as_it_is_open(tmp_path: Path) -> None:
     others = {"tokenizer.kind": "byte", "tokenizer.vocab_size": 257, "training.batch_size": 8}
     values = {**sizes, **others, "optimizer.residual_fraction": 1.0}
     assert again.chosen(values).model == recipe.chosen(values).model
-    assert again.chosen(values).model.n_heads == 3
+    assert again.chosen(values).model.d_head == 24
 
 
 def test_what_was_chosen_is_saved_as_numbers(tmp_path: Path) -> None:
