@@ -13,7 +13,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,16 @@ JSON = st.recursive(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Damaged:
     """A valid content, in which some bytes are others, more or fewer."""
 
-    valid: bytes = field(repr=False)
+    valid: bytes
     edits: list[tuple[float, int, bytes]]
     """Where, as a share of it, how many bytes go, and what comes."""
+
+    def __repr__(self) -> str:
+        return f"Damaged({self.edits})"
 
     def __bytes__(self) -> bytes:
         content = bytearray(self.valid)
