@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
@@ -23,6 +24,8 @@ from minigpt.storage.checksums import DamageError, checksum, read_sealed, sealed
 from minigpt.storage.writing import beside, flush_folder, write_through, write_whole
 from minigpt.training.progress import Progress
 
+BROKEN = (RuntimeError, BadZipFile, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError, UserWarning)
+"""What torch raises over a file that it has not written."""
 OWN = r"(\.deleted-)?step-[0-9]{8,18}|\.partial-step-[0-9]{8,18}-.+"
 """Names of what is made in the folder of checkpoints."""
 
@@ -128,9 +131,10 @@ def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, step:
         with ZipFile(path) as parts:  # torch packs nothing: what is packed could be of any size
             if any(part.compress_type != ZIP_STORED for part in parts.infolist()):
                 raise ValueError
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="error", category=UserWarning):  # of what torch has never written
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         progress, optimizer_states = Progress(**state["progress"]), state["optimizers"]
-    except (RuntimeError, BadZipFile, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError) as error:
+    except BROKEN as error:
         raise DamageError(f"{path}: not a training state ({type(error).__name__}); restore it") from None
     try:
         optimizers.load_state_dict(optimizer_states)
