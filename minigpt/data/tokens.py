@@ -116,6 +116,7 @@ def validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> 
 def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
     """Fill `folder`: written beside its place and renamed when whole, so that nothing half-made is ever used."""
     make_folder(folder.parent, "data.directory")
+    shutil.rmtree(folder, ignore_errors=True)  # what is damaged
     dtype: Literal["uint16", "uint32"] = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     splits: list[Split] = ["train", "validation"] if source.has_validation else ["train"]
     try:
@@ -130,7 +131,6 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
             manifest = Manifest(FORMAT, source.description, dtype, shards)
             write_through(partial / MANIFEST, sealed(asdict(manifest)))
             if read_manifest(folder) is None:  # else another process was faster
-                shutil.rmtree(folder, ignore_errors=True)
                 partial.rename(folder)
             return manifest
     except OSError as error:

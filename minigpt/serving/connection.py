@@ -4,8 +4,7 @@ import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-PATIENCE = 30
-"""Seconds in which a request has to come."""
+from minigpt.serving.live import PATIENCE
 
 
 class Connection(H11Protocol):

@@ -28,7 +28,7 @@ LONGEST = 100_000
 """Bytes of a request."""
 NO_FRAMES = {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"}
 PATIENCE = 30
-"""Seconds in which a request's body has to come."""
+"""Seconds in which a request has to come, and then its body."""
 
 
 class LiveRun:

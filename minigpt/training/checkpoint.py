@@ -90,14 +90,15 @@ def save_checkpoint(
         **origins,
         "files": {name: checksum(content) for name, content in contents.items()},
     }
+    contents[METADATA] = sealed(metadata)
     with beside(place) as partial:
         partial.mkdir()
-        for name, content in {**contents, METADATA: sealed(metadata)}.items():
+        for name, content in contents.items():
             write_through(partial / name, content)
         if place.exists():
             delete_checkpoint(place)
         if place.exists():  # somebody's own files are in it
-            for name in (WEIGHTS, STATE, METADATA):
+            for name in contents:
                 (partial / name).replace(place / name)
         else:
             partial.rename(place)

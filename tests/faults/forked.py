@@ -35,24 +35,18 @@ class Done:
     errors: str
     n_operations: int
     """That it came to."""
+    seconds: float
+    """Of the processor."""
 
 
-def kill(_event: str, first: bool) -> None:
-    """End as a machine does that loses its power."""
-    if first:
-        os.kill(os.getpid(), signal.SIGKILL)
+def sends(number: signal.Signals) -> Happening:
+    """The process gets a signal."""
 
+    def send(_event: str, first: bool) -> None:
+        if first:
+            os.kill(os.getpid(), number)
 
-def interrupt(_event: str, first: bool) -> None:
-    """End as by Ctrl-C."""
-    if first:
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def terminate(_event: str, first: bool) -> None:
-    """End as by a system that shuts down."""
-    if first:
-        os.kill(os.getpid(), signal.SIGTERM)
+    return send
 
 
 def fill_disk(event: str, _first: bool) -> None:
@@ -76,7 +70,7 @@ def forked(
     """Run a command in a fork, to which something `happening` happens at its file operation of number `at`.
 
     No file may grow beyond `largest_file` bytes, as on a disk that fills up while it is written. After `killed_after`
-    seconds, where there are any, it is killed.
+    seconds of the processor, where there are any, it is killed.
     """
     pipes = [os.pipe() for _ in range(3)]  # output, errors, a byte for each operation
     child = os.fork()
@@ -86,8 +80,8 @@ def forked(
             for number, (_, end) in zip((1, 2), pipes, strict=False):
                 os.dup2(end, number)
             os.chdir(cwd)
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process as SIGKILL does
-            signal.setitimer(signal.ITIMER_REAL, killed_after)
+            signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process as SIGKILL does
+            signal.setitimer(signal.ITIMER_PROF, killed_after)
             status = _command(list(map(str, command)), at, happening, largest_file, pipes[2][1])
         finally:
             os._exit(status)
@@ -95,8 +89,9 @@ def forked(
         os.close(end)
     with ThreadPoolExecutor() as readers:
         output, errors, operations = readers.map(_read, (start for start, _ in pipes))
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Done(status, output.decode(errors="replace"), errors.decode(errors="replace"), len(operations))
+    _, status, usage = os.wait4(child, 0)
+    texts = output.decode(errors="replace"), errors.decode(errors="replace")
+    return Done(os.waitstatus_to_exitcode(status), *texts, len(operations), usage.ru_utime + usage.ru_stime)
 
 
 def _read(descriptor: int) -> bytes:

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +15,18 @@ import pytest
 from conftest import RECIPE, TINY
 from safetensors.torch import load_file
 
-forks = pytest.importorskip("forked", reason="processes that are killed are forks of this one")
-from forked import ALL, Done, Happening, fill_disk, forked, interrupt, kill, terminate  # noqa: E402
+pytest.importorskip("resource", reason="processes that are killed are forks of this one")
+from forked import ALL, Done, Happening, fill_disk, forked, sends
 
 CHANGES = [*TINY, "data.n_stories=100", "training.max_steps=6", "training.evaluate_every=3", "model.dropout=0.1"]
 SOME = 3
+HAPPENINGS: dict[str, tuple[Happening, set[int]]] = {
+    "kill": (sends(signal.SIGKILL), {-signal.SIGKILL}),
+    "interrupt": (sends(signal.SIGINT), {130}),
+    "terminate": (sends(signal.SIGTERM), {130, -signal.SIGTERM}),
+    "fill disk": (fill_disk, {2}),
+}
+"""What happens, and the statuses with which a training may end by it."""
 
 
 def command(name: str) -> list[object]:
@@ -62,24 +68,22 @@ def told(done: Done, what: str) -> None:
     assert (done.status == 2) == (done.errors.count("error: ") == 1), f"{what}: {done.errors}"
 
 
-@pytest.mark.parametrize(
-    ("happening", "statuses"),
-    [(kill, {-signal.SIGKILL}), (interrupt, {130}), (terminate, {130, -signal.SIGTERM}), (fill_disk, {2})],
-)
+@pytest.mark.parametrize("name", HAPPENINGS)
 def test_after_it_happens_at_any_file_operation_the_run_ends_the_same(
-    happening: Happening, statuses: set[int], whole: tuple[Path, int], tmp_path: Path
+    name: str, whole: tuple[Path, int], tmp_path: Path
 ) -> None:
+    happening, statuses = HAPPENINGS[name]
     place, n = whole
     places = range(n) if ALL else sorted(random.Random(os.getpid()).sample(range(n), SOME))
     ended = 0
     for operation in places:
         done = forked(*command("ended"), cwd=tmp_path, at=operation, happening=happening)
-        what = f"{happening.__name__} at operation {operation}"
+        what = f"{name} at operation {operation}"
         told(done, what)
         assert done.status in {0, *statuses}, f"{what}: {done.status} {done.errors}"
         ended += done.status != 0
         goes_on(tmp_path, place, what)
-    print(f"{happening.__name__}: {ended} of {len(places)} trainings ended by it; every run the same")  # noqa: T201
+    print(f"{name}: {ended} of {len(places)} trainings ended by it; every run the same")  # noqa: T201
 
 
 def test_a_disk_that_fills_up_in_any_file_is_told_and_the_run_goes_on(whole: tuple[Path, int], tmp_path: Path) -> None:
@@ -109,14 +113,12 @@ def test_several_trainings_prepare_the_same_data_at_once(whole: tuple[Path, int]
 @pytest.mark.skipif(not ALL, reason="make faults: 500 of them")
 def test_killed_at_any_moment_the_run_ends_the_same(whole: tuple[Path, int], tmp_path: Path) -> None:
     place, _ = whole
-    began = time.monotonic()
-    forked(*command("ended"), cwd=tmp_path)
-    seconds = time.monotonic() - began
+    seconds = forked(*command("ended"), cwd=tmp_path).seconds
     goes_on(tmp_path, place, "nothing")
     random_, killed = random.Random(1), 0
     for number in range(500):
         moment = random_.random() * seconds
         done = forked(*command("ended"), cwd=tmp_path, killed_after=moment)
-        killed += done.status == -signal.SIGALRM
+        killed += done.status == -signal.SIGPROF
         goes_on(tmp_path, place, f"kill {number}, after {moment:.3f} s")
     print(f"{killed} of 500 trainings killed at a random moment; every run the same")  # noqa: T201
