@@ -40,9 +40,9 @@ class RunConfig(Section):
 class DataConfig(Section):
     """Where the text comes from."""
 
-    source: Place = "stories"
+    source: Place | None = "stories"
     """stories | python | a file, folder or glob (text, JSON, JSON Lines, CSV, TSV, Parquet, packed too: .gz, .zst, .xz,
-    .bz2) | hf:OWNER/NAME | an https: address."""
+    .bz2) | hf:OWNER/NAME | an https: address | null: none, of a model that was imported."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """Expected SHA-256 of the text behind an https: source."""
     subset: str | None = None
@@ -69,7 +69,8 @@ class TokenizerConfig(Section):
     """How text becomes token ids."""
 
     kind: str = Field("bpe", min_length=1, json_schema_extra=open_to_choice)
-    """character | byte | bpe | word, or the name of a tiktoken encoding (gpt2, cl100k_base, o200k_base)."""
+    """character | byte | bpe | word, or the name of a tiktoken encoding (gpt2, cl100k_base, o200k_base);
+    huggingface: the one that an imported model came with."""
     vocab_size: int = Field(1024, ge=257, le=1_000_000, json_schema_extra=open_to_choice)
     """Size of a bpe or word vocabulary, end-of-text included; the other kinds have their own."""
 
@@ -101,6 +102,8 @@ class ModelConfig(Widths):
     rope_theta: float = Field(10_000.0, gt=1)
     """Base of the rotary frequencies."""
     norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    norm_epsilon: float = Field(1e-5, gt=0, lt=1)
+    """Added to the mean square or variance that a norm divides by; 1e-5 as in GPT-2 and Llama."""
     qk_norm: bool = True
     """RMS-normalise queries and keys per head (Henry 2020)."""
     bias: bool = False
@@ -176,6 +179,12 @@ class TrainingConfig(Section):
     """Stop after so many evaluations without a new best loss."""
     gradient_clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient."""
+    init_from: Place | None = None
+    """A run, imported or trained here, whose weights, shape and tokenizer this one begins with."""
+    init_checkpoint: str = "best"
+    """Its checkpoint: best, last or a step that was kept."""
+    init_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """Expected SHA-256 of the checkpoint's weights; a run's own config.yaml has it."""
 
 
 class SamplingConfig(Section):
@@ -226,7 +235,7 @@ class Config(OpenRecipe):
 
     @model_validator(mode="after")
     def check_end(self) -> Self:
-        """A run must have an end."""
-        if self.training.max_steps is None and self.training.max_minutes is None:
+        """A training must have an end."""
+        if self.training.max_steps is None and self.training.max_minutes is None and self.data.source is not None:
             raise ValueError("set training.max_steps or training.max_minutes, so that the run has an end")
         return self

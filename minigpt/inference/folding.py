@@ -23,6 +23,7 @@ class Folded(NamedTuple):
     weight: Tensor  # out in
     bias: Tensor  # out
     before: Before
+    epsilon: float = 0.0  # of a norm
 
 
 class FoldedBlock(NamedTuple):
@@ -43,9 +44,10 @@ def fold(layers: Sequence[nn.Linear], before: nn.Module | Before) -> Folded:
     if isinstance(before, nn.LayerNorm):
         if before.bias is not None:
             bias = bias + weight @ before.bias.detach()
-        return Folded(weight * before.weight.detach(), bias, Before.LAYER_NORM)
+        return Folded(weight * before.weight.detach(), bias, Before.LAYER_NORM, before.eps)
     if isinstance(before, nn.RMSNorm):
-        return Folded(weight * before.weight.detach() * math.sqrt(weight.shape[1]), bias, Before.RMS_NORM)
+        weight = weight * before.weight.detach() * math.sqrt(weight.shape[1])
+        return Folded(weight, bias, Before.RMS_NORM, before.eps or 0.0)
     assert isinstance(before, Before)
     return Folded(weight, bias, before)
 

@@ -37,8 +37,10 @@ def round_up(n: int, to: int) -> int:
 class Matrix(Structure):
     """Weights in tiles, as in `cpp/model.h`."""
 
-    _fields_ = [(name, c_void_p) for name in ("weights", "scales", "bias")] + [
-        (name, c_int64) for name in ("before", "width", "n_in", "n_out")
+    _fields_ = [
+        *((name, c_void_p) for name in ("weights", "scales", "bias")),
+        *((name, c_int64) for name in ("before", "width", "n_in", "n_out")),
+        ("epsilon", c_float),
     ]
 
 
@@ -53,7 +55,7 @@ class Model(Structure):
 
     _fields_ = [
         *((name, c_int64) for name in ("n_layers", "n_heads", "n_kv_heads", "d_head", "d_model")),
-        ("embedding_scale", c_float),
+        *((name, c_float) for name in ("embedding_scale", "epsilon")),
         *((name, c_void_p) for name in ("embedding", "positions", "cosine", "sine", "layers")),
         ("lm_head", Matrix),
     ]
@@ -79,7 +81,8 @@ class Int8GPT:
         self._pointed_at.append(array)
         rotary, positions = model.rotary, model.position_embedding
         self._model = Model(
-            len(layers), config.n_heads, config.n_kv_heads, config.d_head, config.d_model, model.embedding_scale,
+            len(layers), config.n_heads, config.n_kv_heads, config.d_head, config.d_model,
+            model.embedding_scale, config.norm_epsilon,
             embedding=self._address(model.token_embedding.weight.detach()),
             positions=self._address(positions.weight.detach()) if positions is not None else None,
             cosine=self._address(self._fill_up(rotary.cosine)) if rotary is not None else None,
@@ -113,9 +116,9 @@ class Int8GPT:
         return logits
 
     def _layer(self, block: FoldedBlock) -> Layer:
-        weight, bias, norm = block.qkv
+        weight, bias = self._fill_up(block.qkv.weight.T).T, self._fill_up(block.qkv.bias)
         return Layer(
-            self._matrix(Folded(self._fill_up(weight.T).T, self._fill_up(bias), norm)),
+            self._matrix(block.qkv._replace(weight=weight, bias=bias)),
             self._matrix(block.o._replace(weight=self._fill_up(block.o.weight))),
             self._matrix(block.up),
             self._matrix(block.down),
@@ -123,7 +126,7 @@ class Int8GPT:
         )
 
     def _matrix(self, folded: Folded) -> Matrix:
-        weight, bias, before = folded
+        weight, bias, before, epsilon = folded
         n_out, width = weight.shape
         more, n_in = -n_out % TILE[0], round_up(width, TILE[1])
         weight = F.pad(weight, (0, n_in - width, 0, more))
@@ -133,7 +136,7 @@ class Int8GPT:
         width *= 2 if before == Before.SWIGLU else 1
         self.n_bytes += integers.nbytes
         addresses = map(self._address, (integers, scales, F.pad(bias, (0, more))))
-        return Matrix(*addresses, before, width, n_in, n_out)
+        return Matrix(*addresses, before, width, n_in, n_out, epsilon)
 
     def _fill_up(self, heads: Tensor) -> Tensor:
         """The last axis (... (heads K)) with zeros between, so that each head, and each half of it, fills registers."""

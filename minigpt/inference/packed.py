@@ -23,7 +23,6 @@ from minigpt.inference.native import Int8GPT, fits
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
-from minigpt.model.norm import EPSILON
 from minigpt.model.position import Rotation
 
 
@@ -66,7 +65,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
         super().__init__()
-        self.before, self.dtype = folded.before, dtype
+        self.prepare, self.dtype = preparation(folded.before, folded.epsilon), dtype
         self.bias = folded.bias.to(dtype) if folded.bias.any() else None
         weight = folded.weight.to(dtype)
         self.n_bytes = weight.nbytes
@@ -75,7 +74,7 @@ class PackedLinear(nn.Module):
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 16) if self.blocked else weight
 
     def forward(self, x: Tensor) -> Tensor:
-        x = PREPARE[self.before](x).to(self.dtype)
+        x = self.prepare(x).to(self.dtype)
         if self.blocked:
             return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
         return F.linear(x, self.weight, self.bias)
@@ -91,6 +90,7 @@ class PackedBlock(nn.Module):
         self.qkv_proj, self.o_proj = PackedLinear(folded.qkv, dtype), PackedLinear(folded.o, dtype)
         self.up_proj, self.down_proj = PackedLinear(folded.up, dtype), PackedLinear(folded.down, dtype)
         self.gains = None if folded.gains is None else folded.gains.view(-1, 1, self.d_head)  # (H + G) 1 K
+        self.epsilon = getattr(attention.q_norm, "eps", 0.0)
 
     def forward(self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None) -> Tensor:
         x = x + self.o_proj(self.attention(self.qkv_proj(x), rotation, cache))
@@ -102,7 +102,7 @@ class PackedBlock(nn.Module):
         heads = heads.float().view(n_batch, n_new, -1, self.d_head).transpose(1, 2)  # B (H + G + G) T K
         seekers = heads.narrow(1, 0, self.n_heads + self.n_kv_heads)  # queries and keys
         if self.gains is not None:
-            seekers.div_(_length(seekers)).mul_(self.gains)
+            seekers.div_(_length(seekers, self.epsilon)).mul_(self.gains)
         if rotation is not None:
             rotation.turn(seekers)
         query, key, value = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), 1)
@@ -120,14 +120,18 @@ def _has_onednn_matmul(weight: Tensor) -> bool:
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and has_bfloat16_matmul())
 
 
-def _normalise(x: Tensor) -> Tensor:
-    """RMSNorm without gains and without its factor sqrt(size)."""
-    return x / _length(x)
-
-
-def _centre_and_normalise(x: Tensor) -> Tensor:
-    """LayerNorm without gains and biases."""
-    return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
+def preparation(before: Before, epsilon: float) -> Callable[[Tensor], Tensor]:
+    """What `cpp/matmul.h` does before a matmul, in torch's operations; norms without what is folded into the matmul."""
+    match before:
+        case Before.RMS_NORM:
+            return lambda x: x / _length(x, epsilon)
+        case Before.LAYER_NORM:
+            return lambda x: F.layer_norm(x, x.shape[-1:], eps=epsilon)
+        case Before.SWIGLU:
+            return _gate
+        case Before.GELU:
+            return partial(F.gelu, approximate="tanh")
+    return lambda x: x
 
 
 def _gate(x: Tensor) -> Tensor:
@@ -135,21 +139,11 @@ def _gate(x: Tensor) -> Tensor:
     return F.silu(gate).mul_(up)
 
 
-def _length(x: Tensor) -> Tensor:
+def _length(x: Tensor, epsilon: float) -> Tensor:
     """sqrt(x·x + size · epsilon): torch's own RMSNorm takes twice as long for a single vector."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot(_root(x.shape[-1]))
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot(_root(x.shape[-1] * epsilon))
 
 
 @lru_cache
-def _root(size: int) -> Tensor:
-    return torch.tensor(math.sqrt(size * EPSILON))
-
-
-PREPARE: dict[Before, Callable[[Tensor], Tensor]] = {
-    Before.NOTHING: lambda x: x,
-    Before.RMS_NORM: _normalise,
-    Before.LAYER_NORM: _centre_and_normalise,
-    Before.SWIGLU: _gate,
-    Before.GELU: partial(F.gelu, approximate="tanh"),
-}
-"""What `cpp/matmul.h` does before its matmuls, in torch's operations."""
+def _root(square: float) -> Tensor:
+    return torch.tensor(math.sqrt(square))

@@ -1,16 +1,17 @@
-"""The same model in Hugging Face Transformers: Qwen3, without QK-norm Llama, in the classical setting GPT-2."""
+"""Folders of Hugging Face Transformers: GPT-2, Llama, Qwen2 and Qwen3, with their weights by minigpt's names."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.errors import UserError
+from minigpt.interop.families import family_of
 from minigpt.model.gpt import GPT
-from minigpt.model.norm import EPSILON
 
-NAMES = {
+CLASSES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+LLAMA_NAMES = {
     "token_embedding": "model.embed_tokens",
     "blocks": "model.layers",
     "attention": "self_attn",
@@ -19,95 +20,118 @@ NAMES = {
     "feed_forward_norm": "post_attention_layernorm",
     "final_norm": "model.norm",
 }
-"""What Llama and Qwen3 call the parts of a model; q_proj, gate_proj, lm_head and so on have the same names there."""
+"""What Llama and Qwen call the parts of a model; q_proj, gate_proj, lm_head and so on have the same names there."""
+GPT2_NAMES = {
+    "token_embedding": "transformer.wte",
+    "position_embedding": "transformer.wpe",
+    "final_norm": "transformer.ln_f",
+    "blocks": "transformer.h",
+    "attention_norm": "ln_1",
+    "feed_forward_norm": "ln_2",
+    "attention.q_proj": "attn.c_attn",
+    "attention.k_proj": "attn.c_attn",
+    "attention.v_proj": "attn.c_attn",
+    "attention.o_proj": "attn.c_proj",
+    "feed_forward.up_proj": "mlp.c_fc",
+    "feed_forward.down_proj": "mlp.c_proj",
+}
+"""What GPT-2 calls them; queries, keys and values are one matrix, and all the matrices of blocks are transposed."""
+
+
+def their_name(name: str, gpt2: bool) -> str:
+    """What Transformers calls a parameter of ours."""
+    *path, kind = name.split(".")
+    if not gpt2:
+        return ".".join([*(LLAMA_NAMES.get(part, part) for part in path), kind])
+    if path[0] != "blocks":
+        return ".".join([GPT2_NAMES.get(path[0], path[0]), kind])
+    _, layer, *inside = path
+    return f"transformer.h.{layer}.{GPT2_NAMES['.'.join(inside)]}.{kind}"
+
+
+def is_transposed(name: str) -> bool:
+    """Whether GPT-2 keeps a parameter of ours the other way round (inputs first)."""
+    return name.startswith("blocks.") and name.endswith("_proj.weight")
+
+
+def settings(config: ModelConfig) -> dict[str, Any]:
+    """What `config.json` says of a model's shape; UserError names what no family has."""
+    family = family_of(config)
+    common = {
+        "architectures": [CLASSES[family]],
+        "model_type": family,
+        "dtype": "float32",
+        "vocab_size": config.vocab_size,
+        "tie_word_embeddings": is_tied(config),
+    }
+    if family == "gpt2":
+        return common | {
+            "n_positions": config.context_length,
+            "n_embd": config.d_model,
+            "n_layer": config.n_layers,
+            "n_head": config.n_heads,
+            "n_inner": config.d_ff,
+            "activation_function": "gelu_new",
+            "layer_norm_epsilon": config.norm_epsilon,
+        }
+    biases = {"attention_bias": config.bias, "mlp_bias": config.bias} if family == "llama" else {}
+    return (
+        common
+        | biases
+        | {
+            "hidden_size": config.d_model,
+            "intermediate_size": config.d_ff,
+            "num_hidden_layers": config.n_layers,
+            "num_attention_heads": config.n_heads,
+            "num_key_value_heads": config.n_kv_heads,
+            "head_dim": config.d_head,
+            "hidden_act": "silu",
+            "max_position_embeddings": config.context_length,
+            "rms_norm_eps": config.norm_epsilon,
+            "rope_theta": config.rope_theta,
+            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        }
+    )
+
+
+def is_tied(config: ModelConfig) -> bool:
+    """Whether the output matrix is the embedding as Transformers has it, where nothing scales it."""
+    return config.tie_embeddings and not config.scale_embeddings
+
+
+def their_weights(model: GPT) -> dict[str, Tensor]:
+    """The model's weights as Transformers has them, on the CPU; the embedding has its factor in it."""
+    gpt2 = family_of(model.config) == "gpt2"
+    made: dict[str, Tensor] = {}
+    for name, weight in _all_weights(model, gpt2):
+        theirs = their_name(name, gpt2)
+        if theirs in made:  # queries, keys and values
+            weight = torch.cat((made[theirs], weight), dim=-1)
+        made[theirs] = weight
+    if is_tied(model.config):
+        del made["lm_head.weight"]
+    return {name: weight.contiguous() for name, weight in made.items()}
+
+
+def _all_weights(model: GPT, gpt2: bool) -> Iterator[tuple[str, Tensor]]:
+    """Our names with weights as theirs are: GPT-2's matrices turned round, and biases of zero where there are none."""
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    state["token_embedding.weight"] = state["token_embedding.weight"] * model.embedding_scale
+    for name, weight in state.items():
+        yield name, weight.T if gpt2 and is_transposed(name) else weight
+        bias = f"{name.removesuffix('weight')}bias"
+        if gpt2 and name.endswith(("proj.weight", "norm.weight")) and bias not in state:
+            yield bias, torch.zeros(len(weight))
 
 
 def to_transformers(model: GPT) -> Any:
-    """A Transformers model in evaluation mode, on the CPU, that gives the same logits.
-
-    Output and input embedding are written apart where the input is scaled. UserError names the setting that no family
-    of Transformers has.
-    """
+    """A Transformers model in evaluation mode, on the CPU, that gives the same logits; UserError as `settings` says."""
     import transformers
 
-    config, weights = model.config, {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    tied = config.tie_embeddings and not config.scale_embeddings
-    common: dict[str, Any] = {"vocab_size": config.vocab_size, "tie_word_embeddings": tied}
-    if _is_gpt2(config):
-        made = transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(
-                n_positions=config.context_length,
-                n_embd=config.d_model,
-                n_layer=config.n_layers,
-                n_head=config.n_heads,
-                n_inner=config.d_ff,
-                layer_norm_epsilon=EPSILON,
-                **common,
-            )
-        )
-        made.load_state_dict(_gpt2_weights(weights, config, model.embedding_scale))
-        return made.eval()
-    for name, value in (("position", "rope"), ("norm", "rmsnorm"), ("feed_forward", "swiglu"), ("bias", False)):
-        if getattr(config, name) != value:
-            raise UserError(
-                f"model.{name} = {getattr(config, name)}: with the other settings no model of Transformers has it; "
-                f"Qwen3 and Llama need {value}, GPT-2 position learned, norm layernorm, feed_forward gelu, no qk_norm"
-            )
-    family = "Qwen3" if config.qk_norm else "Llama"
-    settings = getattr(transformers, f"{family}Config")(
-        hidden_size=config.d_model,
-        intermediate_size=config.d_ff,
-        num_hidden_layers=config.n_layers,
-        num_attention_heads=config.n_heads,
-        num_key_value_heads=config.n_kv_heads,
-        head_dim=config.d_head,
-        max_position_embeddings=config.context_length,
-        rms_norm_eps=EPSILON,
-        rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
-        **common,
-    )
-    made = getattr(transformers, f"{family}ForCausalLM")(settings)
-    renamed = {".".join(NAMES.get(part, part) for part in name.split(".")): weights[name] for name in weights}
-    renamed["model.embed_tokens.weight"] = weights["token_embedding.weight"] * model.embedding_scale
-    made.load_state_dict(renamed)
+    config = transformers.AutoConfig.for_model(**settings(model.config))
+    made = transformers.AutoModelForCausalLM.from_config(config)
+    weights = their_weights(model)
+    if is_tied(model.config):
+        weights["lm_head.weight"] = model.lm_head.weight
+    made.load_state_dict(weights)
     return made.eval()
-
-
-def _is_gpt2(config: ModelConfig) -> bool:
-    return (
-        config.position == "learned"
-        and config.norm == "layernorm"
-        and config.feed_forward == "gelu"
-        and not config.qk_norm
-        and config.n_kv_heads == config.n_heads
-        and config.d_head * config.n_heads == config.d_model
-    )
-
-
-def _gpt2_weights(weights: dict[str, Tensor], config: ModelConfig, scale: float) -> dict[str, Tensor]:
-    """GPT-2's names; its matrices are transposed, Q, K and V are one, and every part has a bias (here zeros)."""
-
-    def both(name: str) -> tuple[Tensor, Tensor]:
-        weight = weights[f"{name}.weight"]
-        return weight, weights.get(f"{name}.bias", torch.zeros(len(weight)))
-
-    made = {
-        "transformer.wte.weight": weights["token_embedding.weight"] * scale,
-        "transformer.wpe.weight": weights["position_embedding.weight"],
-        "lm_head.weight": weights["lm_head.weight"],
-    }
-    made["transformer.ln_f.weight"], made["transformer.ln_f.bias"] = both("final_norm")
-    for layer in range(config.n_layers):
-        ours, theirs = f"blocks.{layer}", f"transformer.h.{layer}"
-        for ours_norm, theirs_norm in (("attention_norm", "ln_1"), ("feed_forward_norm", "ln_2")):
-            made[f"{theirs}.{theirs_norm}.weight"], made[f"{theirs}.{theirs_norm}.bias"] = both(f"{ours}.{ours_norm}")
-        products = {
-            "attn.c_attn": [f"attention.{name}_proj" for name in "qkv"],
-            "attn.c_proj": ["attention.o_proj"],
-            "mlp.c_fc": ["feed_forward.up_proj"],
-            "mlp.c_proj": ["feed_forward.down_proj"],
-        }
-        for name, parts in products.items():
-            matrices, biases = zip(*(both(f"{ours}.{part}") for part in parts), strict=True)
-            made[f"{theirs}.{name}.weight"], made[f"{theirs}.{name}.bias"] = torch.cat(matrices).T, torch.cat(biases)
-    return made

@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
 
-EPSILON = 1e-5  # as in GPT-2 and Llama
-
 
 class RMSNorm(nn.RMSNorm):
     """torch's RMSNorm, with the gains in the input's precision: only then its kernel is fused."""
@@ -18,10 +16,10 @@ class RMSNorm(nn.RMSNorm):
 def make_norm(config: ModelConfig) -> nn.Module:
     """RMSNorm (Zhang 2019) or LayerNorm (Ba 2016) over the residual stream's width."""
     if config.norm == "rmsnorm":
-        return RMSNorm(config.d_model, eps=EPSILON)
-    return nn.LayerNorm(config.d_model, eps=EPSILON, bias=config.bias)
+        return RMSNorm(config.d_model, eps=config.norm_epsilon)
+    return nn.LayerNorm(config.d_model, eps=config.norm_epsilon, bias=config.bias)
 
 
 def make_head_norm(config: ModelConfig) -> nn.Module:
     """RMSNorm over one head's width for queries and keys, or nothing."""
-    return RMSNorm(config.d_head, eps=EPSILON) if config.qk_norm else nn.Identity()
+    return RMSNorm(config.d_head, eps=config.norm_epsilon) if config.qk_norm else nn.Identity()

@@ -9,6 +9,8 @@ from minigpt.tokenizers.base import FORMAT, VERSION, TokenIds, Tokenizer, read_f
 from minigpt.tokenizers.bpe import BytePairTokenizer
 from minigpt.tokenizers.byte import ByteTokenizer
 from minigpt.tokenizers.character import CharacterTokenizer
+from minigpt.tokenizers.huggingface import KIND as HUGGING_FACE
+from minigpt.tokenizers.huggingface import HuggingFaceTokenizer
 from minigpt.tokenizers.word import WordTokenizer
 
 __all__ = ["TokenIds", "Tokenizer", "build_tokenizer", "check_kind", "load_tokenizer"]
@@ -44,6 +46,11 @@ def check_kind(kind: str) -> None:
     """UserError where neither minigpt nor tiktoken has a tokenizer of that name."""
     if kind in KINDS:
         return
+    if kind == HUGGING_FACE:
+        raise UserError(
+            f"tokenizer.kind: {kind!r} is that of an imported model; train it with training.init_from=RUN, or name "
+            f"another kind: {', '.join(KINDS)}"
+        )
     import tiktoken
 
     kinds = [*KINDS, *tiktoken.list_encoding_names()]
@@ -51,15 +58,15 @@ def check_kind(kind: str) -> None:
         raise UserError(f"tokenizer.kind: {kind!r} is not one of {', '.join(kinds)}{nearest(kind, kinds)}")
 
 
-def named_tokenizer(name: str) -> Tokenizer:
-    """One of tiktoken's encodings; UserError where there is none of that `name` or it cannot be had."""
+def named_tokenizer(name: str, asked: str = "tokenizer.kind =", instead: str = "bpe") -> Tokenizer:
+    """One of tiktoken's encodings, `asked` for by some key; UserError where there is none of that `name` to be had."""
     check_kind(name)
     try:
         return BytePairTokenizer.named(name)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"tokenizer.kind: tiktoken has not cached '{name}' and could not fetch it ({type(error).__name__}); "
-            "connect to the network once, set TIKTOKEN_CACHE_DIR to a folder that has it, or use kind bpe"
+            f"{asked} {name}: tiktoken has not cached it and could not fetch it ({type(error).__name__}); "
+            f"connect to the network once, set TIKTOKEN_CACHE_DIR to a folder that has it, or use {instead}"
         ) from error
 
 
@@ -77,7 +84,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
             )
         fields = unsealed(fields)
         kind = read_field(fields, "kind", str)
-        return KINDS.get(kind, BytePairTokenizer).from_fields(fields)
+        reader = HuggingFaceTokenizer if kind == HUGGING_FACE else KINDS.get(kind, BytePairTokenizer)
+        return reader.from_fields(fields)
     except DamageError as error:
         raise DamageError(f"{error}; {remedy}") from None
     except ValueError as error:

@@ -37,6 +37,7 @@ class Tokenizer(ABC):
         self.token_bytes = token_bytes
         self.vocab_size = len(token_bytes)
         self.end_of_text = end_of_text
+        self.begin_of_text = end_of_text
 
     def encode(self, text: str) -> TokenIds:
         """The ids of `text`, never those of special tokens; UserError where a character cannot be encoded."""
@@ -44,9 +45,9 @@ class Tokenizer(ABC):
         return self._encode(text)
 
     def encode_prompt(self, text: str, begin_document: bool) -> list[int]:
-        """The ids of a text to continue, at least one: end-of-text before a new document and instead of no text."""
+        """The ids of a text to continue, at least one: begin-of-text before a new document and instead of no text."""
         ids: list[int] = self.encode(text).tolist()
-        return [self.end_of_text, *ids] if begin_document or not ids else ids
+        return [self.begin_of_text, *ids] if begin_document or not ids else ids
 
     def merges(self, token: int) -> list[tuple[bytes, bytes]]:  # noqa: ARG002 - only byte-pair encoding merges
         """The pairs that were joined, in order, to make a token out of single bytes."""
@@ -74,7 +75,7 @@ class Tokenizer(ABC):
         try:
             write_whole(Path(path), self.to_json())
         except OSError as error:
-            raise UserError(f"{path}: cannot write the tokenizer: {error.strerror}") from error
+            raise UserError(f"{path}: cannot write the tokenizer: {error.strerror}; make room there") from error
 
     @abstractmethod
     def _encode(self, text: str) -> TokenIds:

@@ -27,7 +27,7 @@ static Matrix random_matrix(int64_t n_out, int64_t n_in, Before before) {
     bytes.emplace_back(n_rows * n_in);
     for (uint8_t& weight : bytes.back()) weight = uint8_t(1 + random_bits() % 255);
     const float *const scales = random_numbers(n_rows, 1e-3f, 2e-3f), *const bias = random_numbers(n_rows, -0.1f, 0.1f);
-    return {bytes.back().data(), scales, bias, before, before == SWIGLU ? 2 * n_in : n_in, n_in, n_out};
+    return {bytes.back().data(), scales, bias, before, before == SWIGLU ? 2 * n_in : n_in, n_in, n_out, 1e-5f};
 }
 
 int main() {
@@ -43,7 +43,7 @@ int main() {
     const float *const embedding = random_numbers(vocab_size * width, -1, 1);
     const float *const positions = random_numbers(capacity * width, -1, 1);
     const float *const cosine = random_numbers(capacity * size, -1, 1), *const sine = random_numbers(capacity * size, -1, 1);
-    const Model model = {2, n_heads, n_kv_heads, size, width, 2.5f, embedding, positions, cosine, sine, layers.data(),
+    const Model model = {2, n_heads, n_kv_heads, size, width, 2.5f, 1e-5f, embedding, positions, cosine, sine, layers.data(),
                          random_matrix(vocab_size, width, RMS_NORM)};
     std::vector<std::vector<uint8_t>> kept(4, std::vector<uint8_t>(n_texts * n_kv_heads * capacity * (size + 4)));
     std::vector<uint8_t*> cache;

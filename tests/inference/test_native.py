@@ -54,7 +54,7 @@ def round_like_int8(monkeypatch: pytest.MonkeyPatch) -> None:
     """What float32 models packed for inference multiply is rounded as int8 rounds it."""
 
     def matmul(self: packed.PackedLinear, x: Tensor) -> Tensor:
-        return F.linear(rounded(packed.PREPARE[self.before](x)), rounded(self.weight), self.bias)
+        return F.linear(rounded(self.prepare(x)), rounded(self.weight), self.bias)
 
     attention = F.scaled_dot_product_attention
     monkeypatch.setattr(packed, "_has_onednn_matmul", lambda _: False)

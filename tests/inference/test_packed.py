@@ -29,7 +29,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"n_kv_heads": 2, "tie_embeddings": False},
     {"qk_norm": False, "scale_embeddings": False},
     {"norm": "layernorm", "bias": True},
-    {"norm": "layernorm"},
+    {"norm": "layernorm", "norm_epsilon": 0.5},
+    {"norm_epsilon": 0.5},
     {"feed_forward": "gelu", "d_head": 6},
     {"position": "learned", "norm": "layernorm", "feed_forward": "gelu", "qk_norm": False, "bias": True},
 ]

@@ -46,7 +46,7 @@ template <int64_t SIZE>
 static void turn(float* head, const Model& model, const float* gains, int64_t place) {
     if (gains) {
         const float squares = sum_of(SIZE, [&](int64_t i) { return head[i] * head[i]; });
-        const float factor = 1 / std::sqrt(squares + model.d_head * EPSILON);
+        const float factor = 1 / std::sqrt(squares + model.d_head * model.epsilon);
         for (int64_t i = 0; i < SIZE; i++) head[i] *= factor * gains[i];
     }
     if (model.cosine) {

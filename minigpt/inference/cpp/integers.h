@@ -10,8 +10,6 @@
 
 #include "instructions.h"
 
-constexpr float EPSILON = 1e-5f;  // as in minigpt/model/norm.py
-
 // Unlike std::max, which takes addresses, a step that the compiler turns into vector instructions.
 static inline float larger(float a, float b) { return a > b ? a : b; }
 

@@ -33,8 +33,8 @@ static Vector quantise(const Matrix& matrix, const float* x, Input* integers) {
     }
     Vector vector = to_integers(changed, n, integers);
     std::fill(integers + n, integers + matrix.n_in, 0);
-    if (before == RMS_NORM) vector.scale /= std::sqrt(squares + n * EPSILON);  // the weights have the factor sqrt(n)
-    if (before == LAYER_NORM) vector.scale /= std::sqrt(squares / n + EPSILON);
+    if (before == RMS_NORM) vector.scale /= std::sqrt(squares + n * matrix.epsilon);  // the weights have the factor sqrt(n)
+    if (before == LAYER_NORM) vector.scale /= std::sqrt(squares / n + matrix.epsilon);
     return vector;
 }
 

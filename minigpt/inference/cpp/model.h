@@ -12,6 +12,7 @@ struct Matrix {
     const float *scales, *bias;  // one for each output
     Before before;               // what happens to a vector first
     int64_t width, n_in, n_out;  // numbers of the vector, of what is multiplied (a multiple of 4), of the product
+    float epsilon;               // of a norm
 };
 
 struct Layer {
@@ -21,7 +22,7 @@ struct Layer {
 
 struct Model {
     int64_t n_layers, n_heads, n_kv_heads, d_head, d_model;
-    float embedding_scale;
+    float embedding_scale, epsilon;  // of the norm of queries and keys
     const float *embedding, *positions, *cosine, *sine;  // (tokens or places, d_model or size); all but the first or null
     const Layer* layers;
     Matrix lm_head;

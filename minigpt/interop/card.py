@@ -1,0 +1,60 @@
+"""The model card: what a folder's README.md tells those who find the model there."""
+
+import math
+from pathlib import Path
+
+from minigpt import __version__
+from minigpt.config.yaml_file import write_yaml
+from minigpt.runs import Run
+from minigpt.training.metrics import read_metrics
+
+SECTIONS = ("model", "tokenizer", "optimizer", "schedule", "training")
+"""Of the recipe that are shown; the others say where things are on a machine."""
+
+
+def card(run: Run) -> str:
+    """Markdown: data, last figures, a sample, how to use it, settings."""
+    config, name = run.config, run.folder.path.name
+    shape = config.model
+    parts = [
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- minigpt\n---",
+        f"# {name}",
+        f"A model of {run.model.n_parameters():,} parameters: {shape.n_layers} layers, {shape.n_heads} heads, width "
+        f"{shape.d_model}, context {shape.context_length}, {shape.vocab_size:,} tokens ({config.tokenizer.kind}). "
+        + _origin(run),
+        *_figures(run),
+        "## Use\n\n```python\nfrom transformers import pipeline\n\n"
+        f'write = pipeline("text-generation", model="{name}")\n'
+        f'print(write({(config.sampling.prompt or "Once")!r}, max_new_tokens=100)[0]["generated_text"])\n```',
+        "It continues texts, and has not learned to answer or to follow instructions. What looks like a special token "
+        "in a text is text.",
+    ]
+    settings = write_yaml({section: getattr(config, section).model_dump() for section in SECTIONS})
+    parts.append(f"## Settings\n\n```yaml\n{settings.strip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _origin(run: Run) -> str:
+    source = run.config.data.source
+    if source is None:
+        return f"It was imported into minigpt {__version__} and has not been trained there."
+    text = source if source in ("stories", "python") or ":" in source else Path(source).name
+    return f"Trained with minigpt {__version__} on {text}: step {run.step:,}."
+
+
+def _figures(run: Run) -> list[str]:
+    """The last evaluation up to the checkpoint, and what the model wrote then."""
+    lines = [line for line in read_metrics(run.folder) if line["step"] <= run.step and "validation_loss" in line]
+    if not lines:
+        return []
+    last = lines[-1]
+    figures = {
+        "validation loss": f"{last['validation_loss']:.4f} nats per token",
+        "perplexity": f"{math.exp(min(last['validation_loss'], 700)):.3f}",
+        "bits per byte": f"{last['bits_per_byte']:.4f}",
+        "tokens trained on": f"{last['tokens']:,}",
+        "minutes": f"{last['seconds'] / 60:.1f}",
+    }
+    table = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {figure} |" for name, figure in figures.items())])
+    written = [f"What it writes:\n\n```text\n{last['sample'].strip()}\n```"] if last.get("sample") else []
+    return [f"## Figures\n\n{table}", *written]

@@ -1,0 +1,111 @@
+"""Every tokenizer as a `tokenizer.json`, which the package `tokenizers`, and so Transformers, runs: the same ids."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from minigpt.tokenizers import Tokenizer
+from minigpt.tokenizers.base import END_OF_TEXT
+from minigpt.tokenizers.bpe import BytePairTokenizer, byte_letters
+from minigpt.tokenizers.character import CharacterTokenizer
+from minigpt.tokenizers.huggingface import HuggingFaceTokenizer
+from minigpt.tokenizers.word import WordTokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Fast
+
+
+def definition(tokenizer: Tokenizer, begins_documents: bool) -> dict[str, Any]:
+    """The content of the tokenizer's `tokenizer.json`; where texts begin documents, begin-of-text comes first."""
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        return dict(tokenizer.definition)
+    from tokenizers import AddedToken
+    from tokenizers.processors import TemplateProcessing
+
+    fast = _by_character(tokenizer) if isinstance(tokenizer, CharacterTokenizer) else _by_bytes(tokenizer)
+    fast.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special_tokens(tokenizer)])
+    if begins_documents:
+        end = (END_OF_TEXT, tokenizer.end_of_text)
+        fast.post_processor = TemplateProcessing(f"{END_OF_TEXT} $A", f"{END_OF_TEXT} $A {END_OF_TEXT} $B", [end])
+    return json.loads(fast.to_str())
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    """The names of tokens that are no text, in the order of their ids."""
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        return tokenizer.special_tokens
+    named = tokenizer.special_tokens if isinstance(tokenizer, BytePairTokenizer) else {}
+    return dict(sorted({END_OF_TEXT: tokenizer.end_of_text, **named}.items(), key=lambda item: item[1]))
+
+
+def written_bytes(token: bytes) -> str:
+    """A token in GPT-2's byte-level alphabet."""
+    return "".join(LETTERS[byte] for byte in token)
+
+
+LETTERS = {byte: letter for letter, byte in byte_letters().items()}
+
+
+def merges(tokenizer: Tokenizer) -> Iterator[tuple[bytes, bytes]]:
+    """The last pair that is joined to make each token, in the order of the ids: no other is ever joined to it.
+
+    Whatever is joined inside a token's bytes is what would be joined in it alone, as long as nothing across its ends
+    is; and if something is, it does not come about.
+    """
+    known = set(tokenizer.token_bytes)
+    for token in range(tokenizer.vocab_size):
+        for pair in tokenizer.merges(token)[-1:]:
+            if known.issuperset(pair):  # else it only comes as a whole piece of the text
+                yield pair
+
+
+def _by_character(tokenizer: CharacterTokenizer) -> "Fast":
+    from tokenizers import Regex, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Fast
+
+    vocabulary = {character: number for number, character in enumerate(tokenizer.alphabet)}
+    fast = Fast(models.WordLevel({**vocabulary, END_OF_TEXT: tokenizer.end_of_text}))  # refuses an unknown character
+    fast.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    fast.decoder = decoders.Fuse()
+    return fast
+
+
+def _by_bytes(tokenizer: Tokenizer) -> "Fast":
+    """Pieces of the text that are tokens as they are, or else bytes that are merged, where there are merges."""
+    from tokenizers import Regex, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Fast
+
+    vocabulary = {written_bytes(content): number for number, content in enumerate(tokenizer.token_bytes) if content}
+    pairs = [(written_bytes(left), written_bytes(right)) for left, right in merges(tokenizer)]
+    pattern = tokenizer.pattern if isinstance(tokenizer, BytePairTokenizer) else None
+    pattern = word_pattern() if isinstance(tokenizer, WordTokenizer) else pattern
+    splits = [] if pattern is None else [pre_tokenizers.Split(Regex(pattern), "isolated")]
+    fast = Fast(models.BPE({**vocabulary, **special_tokens(tokenizer)}, pairs, ignore_merges=bool(splits)))
+    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    fast.pre_tokenizer = pre_tokenizers.Sequence([*splits, letters])
+    fast.decoder = decoders.ByteLevel()
+    return fast
+
+
+@cache
+def word_pattern() -> str:
+    """The pattern of `tokenizers/word.py`, with Python's letters, digits and white space written out.
+
+    Other programs know another version of Unicode.
+    """
+    letters, digits, white = (_ranges(re.compile(sort).match) for sort in (r"[^\W\d_]", r"\d", r"\s"))
+    return f" ?[{letters}]+| ?[{digits}]+| ?[^{letters}{digits}{white}]+|[{white}]+(?![^{white}])|[{white}]+"
+
+
+def _ranges(belongs: Callable[[str], Any]) -> str:
+    """The characters that belong to a sort, as ranges inside the brackets of a regular expression."""
+    known = (code for code in range(sys.maxunicode + 1) if belongs(chr(code)))
+    written = []
+    for _, run in groupby(enumerate(known), lambda pair: pair[1] - pair[0]):
+        codes = [code for _, code in run]
+        written.append(rf"\x{{{codes[0]:X}}}-\x{{{codes[-1]:X}}}")
+    return "".join(written)

@@ -1,0 +1,112 @@
+"""The same ids and the same texts in the package `tokenizers`, whatever the tokenizer and the text."""
+
+import json
+import random
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+from tokenizers import Tokenizer as Fast
+
+from minigpt.data import stories
+from minigpt.interop.tokenizer import definition
+from minigpt.tokenizers import Tokenizer, build_tokenizer
+from minigpt.tokenizers.base import SINGLE_BYTES
+from minigpt.tokenizers.bpe import GPT2_PATTERN, BytePairTokenizer
+from minigpt.tokenizers.character import CharacterTokenizer
+from minigpt.tokenizers.huggingface import HuggingFaceTokenizer
+
+STORIES = list(stories.generate(200, 0))
+SPACES = ["", " ", "  ", "\n", "\r\n", "\t \n", "\x1c", "\xa0", "\u2003x"]
+SPECIAL = ["<|endoftext|>", "a<|endoftext|>b", "<|pad|>"]
+AWKWARD = [
+    *SPACES,
+    *SPECIAL,
+    "'s",
+    "'ll'real'",
+    "_",
+    "²½ⅷ٣",
+    "\u200c\u0301",
+    "İß",
+    "👨\u200d👩",
+    "的한글",
+    "don't  stop",
+    "x" * 300,
+]
+PARTS = [*AWKWARD, " king", "the ", "123", "King-", "hello", "unreachable"]
+
+
+def random_texts(n: int) -> list[str]:
+    """Characters from all over Unicode, parts that tokenizers treat in ways of their own, and words."""
+    choose = random.Random(1)
+
+    def part() -> str:
+        code = choose.choice((choose.randrange(128), choose.randrange(0x3000), choose.randrange(0x110000)))
+        return choose.choice(PARTS) if choose.random() < 0.3 else chr(code if not 0xD800 <= code < 0xE000 else 65)
+
+    return ["".join(part() for _ in range(choose.randrange(40))) for _ in range(n)]
+
+
+@cache
+def texts() -> list[str]:
+    return AWKWARD + STORIES[:20] + random_texts(10_000)
+
+
+def with_holes() -> Tokenizer:
+    """As tiktoken's encodings are: ids that nothing has, several special tokens."""
+    tokens = [*SINGLE_BYTES, b"he", b"ll", b"", b"llo", b"hello", b"", b"", b"unreachable", b" the", b"th"]
+    return BytePairTokenizer("holes", GPT2_PATTERN, tokens, {"<|endoftext|>": 258, "<|pad|>": 262})
+
+
+TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
+    "byte": lambda: build_tokenizer("byte", 0, []),
+    "bpe": lambda: build_tokenizer("bpe", 700, STORIES),
+    "word": lambda: build_tokenizer("word", 700, STORIES),
+    "holes": with_holes,
+}
+
+
+def fast(tokenizer: Tokenizer) -> Fast:
+    made = Fast.from_str(json.dumps(definition(tokenizer, begins_documents=False)))
+    made.encode_special_tokens = True
+    return made
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_ids_and_texts_are_the_same(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]()
+    theirs, ours = fast(tokenizer), [tokenizer.encode(text).tolist() for text in texts()]
+    assert [made.ids for made in theirs.encode_batch(texts(), add_special_tokens=False)] == ours
+    assert theirs.decode_batch(ours) == texts()
+    assert theirs.token_to_id("<|endoftext|>") == tokenizer.end_of_text
+
+
+def test_characters_are_the_same_and_an_unknown_one_is_refused() -> None:
+    known = "".join(sorted({*"".join(STORIES[:5]), *"äß的👩\0\n\u2028"}))
+    tokenizer, choose = CharacterTokenizer(known), random.Random(2)
+    theirs = fast(tokenizer)
+    for text in ["".join(choose.choices(known, k=n)) for n in range(200)]:
+        ids = tokenizer.encode(text).tolist()
+        assert theirs.encode(text, add_special_tokens=False).ids == ids
+        assert theirs.decode(ids) == text
+    with pytest.raises(Exception, match="UNK"):
+        theirs.encode("Ω")
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_what_comes_back_is_the_same_tokenizer(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]()
+    back = HuggingFaceTokenizer(definition(tokenizer, False), tokenizer.vocab_size, tokenizer.end_of_text)
+    assert back.token_bytes == tokenizer.token_bytes
+    assert not back.begins_texts
+    for text in texts()[:500]:
+        assert back.encode(text).tolist() == tokenizer.encode(text).tolist()
+
+
+def test_where_a_text_begins_a_document_end_of_text_comes_first() -> None:
+    tokenizer = TOKENIZERS["word"]()
+    made = definition(tokenizer, begins_documents=True)
+    assert Fast.from_str(json.dumps(made)).encode("the").ids == tokenizer.encode_prompt("the", True)
+    back = HuggingFaceTokenizer(made, tokenizer.vocab_size, tokenizer.end_of_text)
+    assert back.begins_texts
+    assert back.begin_of_text == tokenizer.end_of_text
