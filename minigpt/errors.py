@@ -9,6 +9,10 @@ from pathlib import Path
 class UserError(Exception):
     """What went wrong, where, and what would be right; the command line prints it as one `error:` line."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows instead of a traceback."""
+        return [f"error: {self}"]
+
 
 def nearest(word: str, candidates: Iterable[str], before: str = "") -> str:
     """`"; did you mean 'x'?"` for the candidate most like `word`, or nothing where none is near.
@@ -17,6 +21,13 @@ def nearest(word: str, candidates: Iterable[str], before: str = "") -> str:
     """
     found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
     return f"; did you mean '{before}{found[0]}'?" if found else ""
+
+
+def nearest_path(path: Path, others: Iterable[Path]) -> str:
+    """The same for a path and others that lie beside it, by their names alone."""
+    names = {other.name: other for other in others if other.name != path.name}
+    found = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean '{names[found[0]]}'?" if found else ""
 
 
 def typed(path: Path) -> str:

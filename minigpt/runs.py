@@ -2,7 +2,8 @@
 
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from minigpt.config.hyperparameters import Config
+from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.config.recipe import is_as_written, load_recipe
-from minigpt.errors import UserError, nearest, typed
+from minigpt.errors import UserError, nearest_path, typed
 from minigpt.model.gpt import GPT
 from minigpt.storage.checksums import DamageError, check_file, read_sealed
 from minigpt.tokenizers import Tokenizer, load_tokenizer
@@ -119,8 +120,8 @@ def open_folder(path: Path) -> RunFolder:
     """The run folder at `path`; UserError where there is none."""
     folder = RunFolder(path)
     if not folder.config.is_file():
-        runs = [str(config.parent) for config in path.parent.glob("*/config.yaml") if config.is_file()]
-        hint = nearest(str(path), runs) or "; name the folder that `minigpt train` made, such as runs/stories"
+        runs = (config.parent for config in path.parent.glob("*/config.yaml") if config.is_file())
+        hint = nearest_path(path, runs) or "; name the folder that `minigpt train` made, such as runs/stories"
         raise UserError(f"{path}: not a run folder (it has no config.yaml){hint}")
     return folder
 
@@ -148,12 +149,11 @@ def read_index(folder: RunFolder) -> Index:
         return read_sealed(folder.index, Index)
     except DamageError as error:
         reason = error
-    for step in reversed(steps):
+    for step in reversed(kept_steps(folder, STATE)):
         with suppress(DamageError):
             best = read_metadata(folder, step).best_step
-            if (folder.checkpoint(step) / STATE).is_file():
-                print(f"warning: {reason}; step {step} is the last whole checkpoint", file=sys.stderr)  # noqa: T201
-                return Index(step, best if best in steps else None)
+            print(f"warning: {reason}; step {step} is the last whole checkpoint", file=sys.stderr)  # noqa: T201
+            return Index(step, best if best in steps else None)
     raise DamageError(f"{reason}, and so are the checkpoints; copy the run's folder again from where it was whole")
 
 
@@ -166,42 +166,43 @@ def read_metadata(folder: RunFolder, step: int) -> Metadata:
     return metadata
 
 
-def text_of(folder: RunFolder) -> str | None:
-    """Fingerprint of the text that a run has learned from, whatever its place; None where no checkpoint tells."""
-    with suppress(DamageError):
-        for step in kept_steps(folder)[-1:]:
-            return read_metadata(folder, step).text
-    return None
-
-
 def checked(folder: RunFolder, step: int, name: str) -> Path:
     """A file of a checkpoint, as it was written; DamageError where it is not."""
     path = folder.checkpoint(step) / name
-    try:
-        check_file(path, read_metadata(folder, step).files.get(name, ""))
-    except DamageError as error:
-        others = [str(other) for other in kept_steps(folder) if (folder.checkpoint(other) / name).is_file()]
-        others = [other for other in others if other != str(step)]
-        instead = f", or take another checkpoint with --checkpoint: {', '.join(others)}" if others else ""
-        raise DamageError(f"{error}; copy it again from where it was whole{instead}") from None
+    check_file(path, read_metadata(folder, step).files.get(name, ""))
     return path
 
 
-def kept_steps(folder: RunFolder) -> list[int]:
-    """Steps of the checkpoints that are in the folder, in order."""
-    names = (path.parent.name for path in folder.index.parent.glob(f"step-*/{WEIGHTS}"))
+@contextmanager
+def or_another(folder: RunFolder, step: int, *names: str) -> Iterator[None]:
+    """Add to a DamageError over a checkpoint in which others the files of these names are whole."""
+    try:
+        yield
+    except DamageError as error:
+        others = []
+        for other in set(kept_steps(folder)) - {step}:
+            with suppress(DamageError):
+                others += [other] if [checked(folder, other, name) for name in names] else []
+        there = ", ".join(map(str, sorted(others)))
+        instead = f", or take another checkpoint with --checkpoint: {there}" if others else ""
+        raise DamageError(f"{error}; copy it again from where it was whole{instead}") from None
+
+
+def kept_steps(folder: RunFolder, name: str = WEIGHTS) -> list[int]:
+    """Steps of the checkpoints in the folder that have a file of that name, in order."""
+    names = (path.parent.name for path in folder.index.parent.glob(f"step-*/{name}"))
     return sorted(int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name))
 
 
-def checkpoint_step(folder: RunFolder, which: str) -> int:
-    """The step that `last`, `best` or a number names; UserError where there is no such checkpoint."""
+def checkpoint_step(folder: RunFolder, which: str, name: str = WEIGHTS) -> int:
+    """The step that `last`, `best` or a number names; UserError where no such checkpoint has a file of that name."""
     if which in ("last", "best"):
         index = read_index(folder)
         return index.best if which == "best" and index.best is not None else index.last
-    steps = {str(step): step for step in kept_steps(folder)}
+    steps = {str(step): step for step in kept_steps(folder, name)}
     if which not in steps:
-        there = ", ".join(steps) or "none yet"
-        raise UserError(f"{folder.path}: --checkpoint {which}: must be best, last or a step that was kept ({there})")
+        kept = f"a step {'that' if name == WEIGHTS else 'whose state'} was kept ({', '.join(steps) or 'none yet'})"
+        raise UserError(f"{folder.path}: --checkpoint {which}: must be best, last or {kept}")
     return steps[which]
 
 
@@ -209,26 +210,30 @@ def load_run(path: Path, which: str = "best", device: torch.device | None = None
     """Config, tokenizer and model of a run folder; `which` is best, last or a step."""
     folder = open_folder(path)
     config = load_config(folder)
-    tokenizer = load_tokenizer(folder.tokenizer)
     step = checkpoint_step(folder, which)
-    weights = checked(folder, step, WEIGHTS)
-    check_belongings(folder, config, tokenizer, read_metadata(folder, step))
+    tokenizer = own_tokenizer(folder, config, step, WEIGHTS)
     with torch.device("meta"):
         smallest = 4 * GPT(config.model).n_parameters()
-    if weights.stat().st_size < smallest:  # before there is memory for so many
-        raise DamageError(f"{weights}: is too small for the model of {folder.config}; copy the run's folder again")
-    model = GPT(config.model)
-    load_weights(model, weights)
+    with or_another(folder, step, WEIGHTS):
+        weights = checked(folder, step, WEIGHTS)
+        if weights.stat().st_size < smallest:  # before there is memory for so many
+            raise DamageError(f"{weights}: is too small for the model of {folder.config}")
+        model = GPT(config.model)
+        load_weights(model, weights)
     return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
 
 
-def check_belongings(folder: RunFolder, config: Config, tokenizer: Tokenizer, metadata: Metadata) -> None:
-    """UserError where a run's recipe or tokenizer is not the one that its checkpoint was trained with."""
+def own_tokenizer(folder: RunFolder, config: Config, step: int, *names: str) -> Tokenizer:
+    """The run's tokenizer; UserError where it or the recipe is not that of a checkpoint with files of these names."""
+    with or_another(folder, step, *names):
+        metadata = read_metadata(folder, step)
     for key, value in config.model.model_dump().items():
-        if value != (trained := metadata.model.get(key)):
+        if value != (trained := metadata.model.get(key, ModelConfig.model_fields[key].default)):
             raise UserError(f"{folder.config}: model.{key} = {value}: its checkpoint has {trained}; put that back")
+    tokenizer = load_tokenizer(folder.tokenizer)
     if tokenizer.fingerprint != metadata.tokenizer:
         raise DamageError(f"{folder.tokenizer}: is another run's; copy it again from where this run was whole")
+    return tokenizer
 
 
 def load_weights(model: GPT, path: Path) -> None:
@@ -240,4 +245,4 @@ def load_weights(model: GPT, path: Path) -> None:
         model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise DamageError(f"{path}: not this run's weights ({reason}); copy it again from where it was whole") from None
+        raise DamageError(f"{path}: not this run's weights ({reason})") from None

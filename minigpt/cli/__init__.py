@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from minigpt.cli import compare, config, embeddings, evaluate, explain, sample, sweep, tokenize, train
+from minigpt.cli import compare, config, embeddings, evaluate, explain, export, import_, sample, sweep, tokenize, train
 from minigpt.cli.streams import prepare_streams
 from minigpt.errors import UserError
 
@@ -27,8 +27,10 @@ for command in (
     compare.compare,
     sweep.sweep,
     config.config,
+    export.export,
 ):
     app.command()(command)
+app.command("import")(import_.import_model)
 
 CommandLineError: Any = typer.BadParameter.mro()[2]
 """What typer raises for a wrong option or argument; it exports only this descendant of it."""

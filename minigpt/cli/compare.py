@@ -75,7 +75,7 @@ def expand(names: list[str]) -> list[Path]:
             raise UserError(f"command line: {name}: not a pattern of files ({error})") from None
         there = list(filter(_is_run, found))
         if not there:
-            raise UserError(f"command line: {name}: no run's folder is called so")
+            raise UserError(f"command line: {name}: no run's folder is called so; name runs, such as 'runs/*'")
         paths += there
     return paths
 
@@ -87,13 +87,16 @@ def _is_run(path: Path) -> bool:
 def _samples(paths: list[Path], prompt: str | None) -> tuple[list[tuple[str, str]], list[str]]:
     """What each run's best checkpoint writes after the same prompt with the same seed, and why some write nothing."""
     from minigpt.generation.sampler import Request, Sampler
+    from minigpt.hardware.device import choose_device
+    from minigpt.runs import load_run
 
     samples, silent = [], []
     for path in paths:
         try:
-            sampler = Sampler(path, "best", "auto", {"max_new_tokens": SAMPLE_LENGTH})
+            run = load_run(path, device=choose_device("auto"))
+            sampler = Sampler(run, {"max_new_tokens": SAMPLE_LENGTH})
             prompt = sampler.sampling.prompt if prompt is None else prompt
-            samples.append((str(path), prompt + sampler.texts(Request(prompt, seed=0), write=False)[0]))
+            samples.append((str(path), prompt + sampler.texts(Request(prompt, seed=0))[0]))
         except DamageError:
             raise
         except UserError as error:  # no checkpoint yet, or a prompt with characters that the model does not know

@@ -1,11 +1,15 @@
 """`minigpt evaluate`: how good a trained model is."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
+from minigpt.errors import UserError
+
+if TYPE_CHECKING:
+    from minigpt.runs import Run
 
 
 def evaluate(
@@ -14,6 +18,13 @@ def evaluate(
         str | None, typer.Option(help="Whatever data.source can be; otherwise the run's whole validation text.")
     ] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Overlap windows: score N new tokens in each.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.yaml,NAME,...",
+            help="Run benchmarks of lm-eval: task files (they may run Python code) and names of its own tasks.",
+        ),
+    ] = None,
     claims: Annotated[
         bool, typer.Option("--claims", help="Measure what lessons say of language models, on the built-in stories.")
     ] = False,
@@ -22,11 +33,16 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a trained model: loss, perplexity, bits per byte."""
+    if tasks is not None and (claims or text is not None or stride is not None):
+        raise UserError("command line: --tasks brings its own texts; leave --text, --stride and --claims away")
     from minigpt.evaluation.text import assess
     from minigpt.hardware.device import choose_device
     from minigpt.runs import load_run
 
-    loaded = load_run(run, checkpoint, choose_device(device))
+    loaded = load_run(run, checkpoint, choose_device(device, asked="command line: --device"))
+    if tasks is not None:
+        _run_tasks(loaded, tasks.split(","), as_json)
+        return
     measured = []
     if claims:
         from minigpt.evaluation.claims import measure
@@ -48,3 +64,17 @@ def evaluate(
     for claim in measured:
         detail = f"; {claim.detail}" if claim.detail else ""
         typer.echo(f"{claim.share:6.1%} of {claim.n_cases:,} (chance {claim.chance:.2%}): {claim.name}{detail}")
+
+
+def _run_tasks(run: "Run", tasks: list[str], as_json: bool) -> None:
+    """Print the scores of benchmarks."""
+    try:
+        from minigpt.evaluation.harness import HarnessModel, as_table, run_tasks
+    except ModuleNotFoundError as error:
+        raise UserError(f"command line: --tasks needs {error.name}; pip install 'minigpt[evaluation]'") from None
+    results = run_tasks(HarnessModel(run), tasks)
+    if as_json:
+        kept = {key: results[key] for key in ("results", "groups", "n-shot", "n-samples", "versions") if key in results}
+        typer.echo(json.dumps({"run": str(run.folder.path), "step": run.step, **kept}, default=str))
+    else:
+        typer.echo(f"{run.folder.path}, step {run.step}\n{as_table(results)}")

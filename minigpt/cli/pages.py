@@ -9,12 +9,12 @@ from minigpt.errors import UserError
 from minigpt.storage.writing import write_whole
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write HTML to a file; UserError where the place does not allow it."""
+def write_page(path: Path, page: str, remedy: str = "choose another --output") -> None:
+    """Write HTML to a file; UserError with the remedy where the place does not allow it."""
     try:
         write_whole(path, page.encode())
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
 
 
 def show(address: str) -> None:

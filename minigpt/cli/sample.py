@@ -39,6 +39,8 @@ def sample(
 ) -> None:
     """Let a trained model write."""
     from minigpt.generation.sampler import Request, Sampler
+    from minigpt.hardware.device import choose_device
+    from minigpt.runs import load_run
 
     changes = {
         "begin_document": begin_document,
@@ -56,7 +58,8 @@ def sample(
         raise UserError("command line: --stop must not be empty")
     if prompt is not None and prompt_file is not None:
         raise UserError("command line: give --prompt or --prompt-file, not both")
-    sampler = Sampler(run, checkpoint, device, {key: value for key, value in changes.items() if value is not None})
+    loaded = load_run(run, checkpoint, choose_device(device, asked="command line: --device"))
+    sampler = Sampler(loaded, {key: value for key, value in changes.items() if value is not None})
     if prompt == "-" or prompt_file is not None:
         prompt = read_text(prompt_file)
     prompt = sampler.sampling.prompt if prompt is None else prompt

@@ -46,7 +46,7 @@ def sweep(
         _work_together(plan, study, search, workers)
     best = plan.save_best(study)
     page = plan.folder / "sweep.html"
-    write_page(page, sweep_page.sweep_page(plan, study, best))
+    write_page(page, sweep_page.sweep_page(plan, study, best), "mend that, and run the command again")
     typer.echo(sweep_page.describe(plan, study))
     typer.echo(f"history, importance and curves: {page}")
     if best is None:

@@ -1,8 +1,6 @@
 """`minigpt train`: make a model by a recipe, go on with a run, or try a recipe out."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +12,6 @@ from minigpt.errors import UserError, typed
 
 if TYPE_CHECKING:
     from minigpt.config.hyperparameters import Config
-    from minigpt.runs import RunFolder
-    from minigpt.training.hooks import Hooks
 
 
 def train(
@@ -39,9 +35,10 @@ def train(
             raise UserError("command line: --resume goes on with a run and --overwrite replaces it; give one of them")
         if words and "=" not in words[0]:
             raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
+        from minigpt.experiments.report import reported
         from minigpt.training import run
 
-        with _reported() as hooks:
+        with reported() as hooks:
             folder, evaluation = run.resume(resume, words, hooks, checkpoint)
     else:
         if not words:
@@ -49,13 +46,13 @@ def train(
         from minigpt.config.recipe import load_recipe
 
         config = load_recipe(Path(words[0]), words[1:])
-        from minigpt.experiments.budget import choose
+        if dry_run or find_lr:
+            _rehearse(config, find_lr)
+            return
+        from minigpt.experiments.report import reported
         from minigpt.training import run
 
-        if dry_run or find_lr:
-            _rehearse(choose(config), find_lr)
-            return
-        with _reported() as hooks:
+        with reported() as hooks:
             folder, evaluation = run.start(config, overwrite, hooks)
     if os.environ.get("RANK", "0") == "0":
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
@@ -63,8 +60,10 @@ def train(
 
 def _rehearse(config: "Config", find_lr: bool) -> None:
     """Try a recipe out, and say what came out."""
+    from minigpt.experiments.budget import choose
     from minigpt.training import rehearsal
 
+    config = choose(config)
     if not find_lr:
         evaluation = rehearsal.dry_run(config)
         typer.echo(f"dry run: two steps, one evaluation (loss {evaluation.loss:.4f}); nothing was written")
@@ -74,34 +73,13 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
     test = rehearsal.find_learning_rate(config)
     path = Path("runs") / f"{config.run.name}-learning-rates.html"
     path.parent.mkdir(exist_ok=True)
-    write_page(path, rate_page(config.run.name, test))
+    write_page(path, rate_page(config.run.name, test), "mend that, and run the command again")
     share = test.suggestion / config.optimizer.learning_rate
     rates = {"optimizer.learning_rate": test.suggestion}
     if config.optimizer.name == "muon":
         rates["optimizer.adamw_learning_rate"] = share * config.optimizer.adamw_learning_rate
     typer.echo(f"the loss falls fastest at {' '.join(f'{key}={rate:.2g}' for key, rate in rates.items())}")
     typer.echo(f"losses at all rates: {path}")
-
-
-@contextmanager
-def _reported() -> Iterator["Hooks"]:
-    """What writes a run's report at each evaluation, and once more when training has ended, however it has."""
-    from minigpt.experiments.budget import choose
-    from minigpt.experiments.report import write_report
-    from minigpt.training.hooks import Hooks
-
-    folders: list[RunFolder] = []
-
-    def report(folder: "RunFolder", _spent: float, _loss: float) -> None:
-        folders[:] = [folder]
-        write_report(folder, finished=False)
-
-    try:
-        yield Hooks(on_evaluation=report, choose=choose)
-    finally:
-        for folder in folders:
-            with suppress(OSError):  # a full disk has been told of already
-                write_report(folder)
 
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
@@ -114,7 +92,8 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
 
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
-    write_page(run.folder.explain, page.explain(run, page.default_prompt(run)))
+    remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
+    write_page(run.folder.explain, page.explain(run, page.default_prompt(run)), remedy)
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")

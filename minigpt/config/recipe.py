@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -75,10 +75,35 @@ def read_change(change: str) -> tuple[str, Any]:
         example = next((f"{known}={text}" for known in known_keys() if known.endswith(f".{key}")), "model.n_layers=6")
         raise UserError(f"command line: '{change}' is not a change; write section.key=value, such as {example}")
     if section not in Config.model_fields:
-        near = nearest(key, known_keys()) or f"; sections are {', '.join(Config.model_fields)}"
-        raise UserError(f"command line: {key}: there is no section '{section}'{near}")
+        raise UserError(f"command line: {key}: there is no section '{section}'{near_key(key)}")
     fields = getattr(Config.model_fields[section], "annotation", Section).model_fields
     return key, read_value(text, getattr(fields.get(name), "annotation", str))
+
+
+def read_sections(sections: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Values by `section.key`, of sections (`{"model": {"n_layers": 6}}`) and of such keys; a path is a text.
+
+    UserError, which begins with the name of their place, where there is no such section, or it holds no keys.
+    """
+    values: dict[str, Any] = {}
+    for name, value in sections.items():
+        section, dot, _ = name.partition(".")
+        if section not in Config.model_fields:
+            near = nearest(section, Config.model_fields) or near_key(name)
+            raise UserError(f"{place}: {name} = {_short(value)}: there is no section '{section}'{near}")
+        if not dot and not isinstance(value, Mapping):
+            raise UserError(f"{place}: {name} = {_short(value)}: must be a dict of its keys{near_key(f'{name}.')}")
+        values |= {name: value} if dot else {f"{name}.{key}": value for key, value in value.items()}
+    return {key: str(value) if isinstance(value, PurePath) else value for key, value in values.items()}
+
+
+def near_key(key: str) -> str:
+    """What there is in place of an unknown section.key: the nearest, all of its section, or the sections."""
+    section, _, name = key.partition(".")
+    names = [known.removeprefix(f"{section}.") for known in known_keys() if known.startswith(f"{section}.")]
+    if names:
+        return nearest(name, names, f"{section}.") or f"; valid here: {', '.join(names)}"
+    return nearest(key, known_keys()) or f"; sections are {', '.join(Config.model_fields)}"
 
 
 def known_keys() -> list[str]:

@@ -16,5 +16,13 @@ class Section(BaseModel):
         """YAML's true is neither the number 1 nor a text."""
         annotation = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and annotation is not bool and True not in get_args(annotation):
-            raise ValueError("must not be true or false; write a text that says so in quotes")
+            if holds(annotation, str):
+                raise ValueError("must not be true or false; write a text that says so in quotes")
+            if holds(annotation, int, float):
+                raise ValueError("must not be true or false; write a number")
         return value
+
+
+def holds(annotation: Any, *kinds: type) -> bool:
+    """Whether a key of that type holds a value of one of these kinds."""
+    return annotation in kinds or any(holds(part, *kinds) for part in get_args(annotation))

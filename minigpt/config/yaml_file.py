@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 import yaml
 
-from minigpt.config.section import Section
-from minigpt.errors import UserError, nearest
+from minigpt.config.section import Section, holds
+from minigpt.errors import UserError, nearest_path
 
 Tree = dict[str, Any]
 
@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.MarkedYAMLError(
-                problem=f"'*{event.anchor}' stands for another value; write that value", problem_mark=event.start_mark
+                problem=f"'*{event.anchor}' stands for another value", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
 
@@ -92,17 +92,17 @@ def read_yaml(path: Path, model: type[Section]) -> Tree:
             raise UserError(f"{path}: has more than {LARGEST:,} bytes, and is no recipe; name a YAML file")
         tree = parse_yaml(content.decode("utf-8-sig"), model)
     except FileNotFoundError:
-        siblings = [str(path.with_name(other.name)) for other in path.parent.glob("*.yaml")]
-        raise UserError(f"{path}: no such recipe{nearest(str(path), siblings)}") from None
+        hint = nearest_path(path, path.parent.glob("*.yaml")) or "; name a YAML file, such as configs/stories.yaml"
+        raise UserError(f"{path}: no such recipe{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}; save the file as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{place}: not valid YAML ({error.problem or error.context})") from None
+        raise UserError(f"{path}{place}: not valid YAML ({error.problem or error.context}); mend it there") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}); mend that value") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -112,17 +112,12 @@ def read_yaml(path: Path, model: type[Section]) -> Tree:
 
 def read_value(text: str, annotation: Any) -> Any:
     """The value of a key of that type behind the = of a change: of one that holds text, all of it as it stands."""
-    if holds_text(annotation):
+    if holds(annotation, str):
         return None if text == "null" and type(None) in get_args(annotation) else text
     try:
         return parse_yaml(text)
     except yaml.YAMLError:
         return text
-
-
-def holds_text(annotation: Any) -> bool:
-    """Whether a key of that type holds text."""
-    return annotation is str or any(map(holds_text, get_args(annotation)))
 
 
 def _keep_texts(node: yaml.Node, model: type[Section]) -> None:
@@ -135,5 +130,5 @@ def _keep_texts(node: yaml.Node, model: type[Section]) -> None:
             continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             _keep_texts(value, field.annotation)
-        elif holds_text(field.annotation) and value.tag in NUMBERS:
+        elif holds(field.annotation, str) and value.tag in NUMBERS:
             value.tag = f"{TAG}str"

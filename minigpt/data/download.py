@@ -12,7 +12,7 @@ from typing import Any
 
 import xxhash
 from pydantic.dataclasses import dataclass as checked_dataclass
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minigpt.data.files import make_folder
 from minigpt.data.packing import PACKED

@@ -10,7 +10,7 @@ from typing import Literal
 
 from minigpt.data.packing import PACKED, ending
 from minigpt.data.readers import READERS
-from minigpt.errors import UserError, nearest
+from minigpt.errors import UserError, nearest_path
 
 Split = Literal["train", "validation"]
 SPLITS: dict[Split, str] = {"train": r"(train|training)", "validation": r"(validation|valid|val|dev)"}
@@ -34,8 +34,8 @@ def find_files(name: str) -> dict[Split, list[Path]]:
     """
     try:
         path = Path(name).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"data.source = {name}: {error}; give the path without ~") from None
+    except RuntimeError:
+        raise UserError(f"data.source = {name}: nobody here has that home; give the path without ~") from None
     if path.is_file():
         return {"train": [path]}
     if path.is_dir():
@@ -48,17 +48,20 @@ def find_files(name: str) -> dict[Split, list[Path]]:
         return {"train": found}
     if path.exists():
         raise UserError(f"data.source = {name}: is neither a file nor a folder; copy what comes out of it into a file")
-    beside = [str(file) for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = nearest(name, {"stories", "python", *beside} - {name})
-    hint = hint or "; give stories, python, a file, a folder, hf:OWNER/NAME or an https: address"
+    beside = list(path.parent.iterdir()) if path.parent.is_dir() else []
+    hint = (
+        nearest_path(path, [*beside, Path("stories"), Path("python")])
+        or "; give stories, python, a file, a folder, hf:OWNER/NAME or an https: address"
+    )
     raise UserError(f"data.source = {name}: there is no such file{hint}")
 
 
 def _of_folder(name: str, files: list[Path]) -> dict[Split, list[Path]]:
     known = _once(file for file in files if ending(file.name) in READERS)
     if not known:
-        endings = ", ".join(READERS)
-        raise UserError(f"data.source = {name}: the folder has no {endings} file ({', '.join(PACKED)} after it or not)")
+        endings = f"{', '.join(READERS)} file ({', '.join(PACKED)} after it or not)"
+        hint = f"; to read others as text, name them by a pattern such as '{Path(name) / '*'}'" if files else ""
+        raise UserError(f"data.source = {name}: the folder has no {endings}{hint or '; put one in'}")
     splits: dict[Split, list[Path]] = {
         split: [file for file in known if re.match(rf"{names}(?![^\W\d_])", file.name, re.IGNORECASE)]
         for split, names in SPLITS.items()

@@ -17,20 +17,22 @@ def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
     """Fingerprint, whether there is a validation split, and documents of `hf:NAME`; UserError where it fails."""
     from datasets import load_dataset
 
-    name = config.source.removeprefix("hf:")
+    assert config.source is not None
+    source, name = config.source, config.source.removeprefix("hf:")
     try:
         splits: Any = load_dataset(name, config.subset, streaming=True)
     except Exception as error:  # whatever `datasets` and what it is built on raise over a name or network
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"data.source = {config.source}: the data set cannot be opened ({reason}); "
+            f"data.source = {source}: the data set cannot be opened ({reason}); "
             "check name, data.subset and network, or give a file or folder on this machine"
         ) from None
     if "train" not in splits:
-        raise UserError(f"data.source = {config.source}: has no split 'train' but {', '.join(splits)}")
+        there = ", ".join(splits)
+        raise UserError(f"data.source = {source}: has no split 'train' but {there}; give one that has")
 
     def documents(split: Split) -> Iterator[Document]:
-        records = Records(config.source, reading)
+        records = Records(source, reading)
         try:
             for number, row in enumerate(splits[split], 1):
                 yield from records.document(row, f"row {number} of {split}")
@@ -39,7 +41,7 @@ def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
         except Exception as error:  # likewise over a broken file
             reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"data.source = {config.source}: cannot be read on ({reason}); mend the data set, or try again"
+                f"data.source = {source}: cannot be read on ({reason}); mend the data set, or try again"
             ) from None
         records.end()
 

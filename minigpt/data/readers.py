@@ -8,7 +8,8 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.strerror is None:  # of the packing and not of the system
             raise UserError(f"{path}: damaged ({error}); fetch or pack it again") from None
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); copy it to where it can be") from None
 
 
 def _characters(path: Path) -> Iterator[str]:
@@ -136,7 +137,7 @@ def _parse(content: bytes, path: Path, place: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}, {place}: not JSON in UTF-8 ({error})") from None
+        raise UserError(f"{path}, {place}: not JSON in UTF-8 ({error}); mend it there") from None
 
 
 def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
@@ -145,11 +146,20 @@ def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
     with open_packed(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines, delimiter=delimiter, strict=True)
         try:
+            if reading.column not in (names := rows.fieldnames or [reading.column]):
+                raise _lacks_column(path, reading, names)
             for number, row in enumerate(rows, 1):
                 yield from records.document(row, f"row {number}")
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path}, line {rows.line_num + 1}: not a table in UTF-8 ({error})") from None
+        except csv.Error as error:
+            raise UserError(f"{path}, line {rows.line_num + 1}: not a table ({error}); mend its quotes") from None
+        except UnicodeDecodeError:  # somewhere in what was read ahead
+            deque(_characters(path), maxlen=0)  # tells where
     records.end()
+
+
+def _lacks_column(path: Path, reading: Reading, names: Iterable[str]) -> UserError:
+    there = ", ".join(names)
+    return UserError(f"{path}: has no column '{reading.column}' but {there}; set data.text_column to that of the text")
 
 
 def _parquet(path: Path, reading: Reading) -> Iterator[Document]:
@@ -161,14 +171,14 @@ def _parquet(path: Path, reading: Reading) -> Iterator[Document]:
         with path.open("rb") as content, parquet.ParquetFile(content) as file:
             root = reading.column if reading.column in file.schema_arrow.names else reading.column.split(".")[0]
             if root not in file.schema_arrow.names:
-                names = ", ".join(file.schema_arrow.names)
-                raise UserError(f"{path}: has no column '{reading.column}' but {names}; set data.text_column")
+                raise _lacks_column(path, reading, file.schema_arrow.names)
             for batch in file.iter_batches(columns=[root], batch_size=1024):
                 for record in batch.to_pylist():
                     number += 1
                     yield from records.document(record, f"row {number}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a whole Parquet file ({reason}); fetch it again, or unpack it") from None
     records.end()
 
 

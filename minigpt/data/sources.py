@@ -50,12 +50,17 @@ class Source:
                 empty = False
                 yield piece
         if empty:
-            raise UserError(f"data.source = {self.description}: its {split} part holds no text")
+            raise UserError(f"data.source = {self.description}: its {split} part holds no text; give one that does")
 
 
 def open_source(config: DataConfig) -> Source:
     """The source that `data.source` names; UserError where it cannot be had."""
     name = config.source
+    if name is None:
+        raise UserError(
+            "data.source = null: an imported model has no text of its own; name one, such as data.source=mine.txt, or "
+            "--text mine.txt where there is no recipe"
+        )
     if name == "stories":
         source = _stories(config)
     elif name == "python":

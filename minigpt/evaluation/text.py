@@ -1,13 +1,14 @@
 """`minigpt evaluate`: a whole text under a run's model, and how close the model came to what is possible."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minigpt.data import stories
 from minigpt.data.batches import IGNORED, evaluation_windows
@@ -66,18 +67,25 @@ def stories_entropy(tokens: TokenStream, tokenizer: Tokenizer) -> float:
 
 def _validation(run: Run) -> TokenStream:
     data = run.config.data
-    tokens = prepare_tokens(open_source(data), run.tokenizer, data.validation_fraction, Path(data.directory))
+    try:
+        tokens = prepare_tokens(open_source(data), run.tokenizer, data.validation_fraction, Path(data.directory))
+    except UserError as error:
+        raise UserError(f"{run.folder.config}: {error} (or name a text with --text)") from None
     return tokens.validation
 
 
 def _encode(text: str, run: Run) -> TokenStream:
     """Another text's tokens, of all that `data.source` can be: of its validation part, if it has one."""
+    if not text:
+        raise UserError("command line: --text must not be empty")
     data = run.config.data.model_copy(update={"source": text, "sha256": None, "max_documents": None})
     try:
         source = open_source(data)
         parts = list(encoded(source.pieces("validation" if source.has_validation else "train"), run.tokenizer))
     except UserError as error:
-        raise UserError(str(error).replace("data.source =", "command line: --text", 1)) from None
+        reason = re.sub(r"; set data\.text_column.*", "; put it there, as in the run's own text", str(error))
+        reason = reason.replace("data.source=PATH", "--text PATH").removeprefix(f"data.source = {text}: ")
+        raise UserError(reason if reason.startswith(text) else f"command line: --text {text}: {reason}") from None
     if sum(map(len, parts)) < 2:
         raise UserError(f"command line: --text {text}: is too short to evaluate on; it needs at least two tokens")
     return TokenStream([np.concatenate(parts)])

@@ -14,8 +14,9 @@ from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
-from minigpt.runs import RunFolder, load_config, open_folder, text_of
+from minigpt.runs import RunFolder, load_config, open_folder
 from minigpt.training.budget import share_spent
+from minigpt.training.continuation import text_of
 from minigpt.training.metrics import Metrics, read_metrics
 
 NAMES = ("run.name", "run.directory", "data.directory", "data.sha256")

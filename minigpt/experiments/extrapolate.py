@@ -51,14 +51,16 @@ def extrapolate(paths: Sequence[Path], recipe: Path) -> Prediction:
     """What `recipe` would reach, by runs of the same data (three or more of different compute)."""
     points = [point for point in map(_point, paths) if point]
     if len({round(compute, -3) for compute, _ in points}) < 3:
-        raise UserError("command line: --extrapolate needs three runs or more that ended with different compute")
+        need = "needs three runs or more that ended with different compute; name more, or leave it away"
+        raise UserError(f"command line: --extrapolate {need}")
     config, known = load_recipe(recipe), load_recipe(open_folder(paths[0]).config)
     check_chosen(config, recipe)
     here, there = flatten(config), flatten(known)
     for key in ("data.source", "tokenizer.kind", "tokenizer.vocab_size"):
         if here[key] != there[key]:
             raise UserError(
-                f"{recipe}: {key} = {here[key]}: the runs have {there[key]}, and a law holds for one text only"
+                f"{recipe}: {key} = {here[key]}: the runs have {there[key]}, and a law holds for one text only; "
+                "write that into the recipe"
             )
     shape = config.model.model_copy(update={"vocab_size": known.model.vocab_size})
     config = config.model_copy(update={"model": shape})
@@ -88,7 +90,7 @@ def predict(computes: Numbers, losses: Numbers, compute: float) -> tuple[float, 
         above = float(np.exp(at @ line))
         fits.append((misfit, floor + above, above * float(np.sqrt(at @ covariance @ at)) + NOISE * (floor + above)))
     if not fits:
-        raise UserError("command line: --extrapolate: these runs do not become better with compute")
+        raise UserError("command line: --extrapolate: these runs do not become better with compute; leave it away")
     freedom = len(losses) - 3
     best = min(fits)
     scale = max(1.0, best[0] / freedom) if freedom > 0 else 1.0  # the runs scatter more than seeds do

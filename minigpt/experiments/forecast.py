@@ -21,6 +21,7 @@ from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
 from minigpt.tokenizers import Tokenizer, build_tokenizer
+from minigpt.training.initial import find_initial
 from minigpt.training.loss import TrainingLoss
 
 SHAPE = {"n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "d_model": 64, "d_head": 32, "d_ff": 192, "context_length": 64}
@@ -37,7 +38,9 @@ FALL, WEAR = 0.128, 0.165
 
 def planned(config: Config) -> tuple[Config, Plan]:
     """The recipe, with what it leaves open chosen, and its plan: with a forecast where something was open."""
-    if not config.auto:
+    initial = find_initial(config)
+    if initial or not config.auto:
+        config = initial.recipe if initial else config
         return config, plan(config)
     source = open_source(config.data)
     config = choose(config, source)

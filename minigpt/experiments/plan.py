@@ -74,7 +74,8 @@ class Plan:
 
 def plan(config: Config) -> Plan:
     """Work out and measure the costs of a recipe; takes some seconds, and up to thirty more to compile it at first."""
-    check_kind(config.tokenizer.kind)
+    if config.training.init_from is None:
+        check_kind(config.tokenizer.kind)
     engine, model = untrained(config, expected_vocab_size(config))
     parameters = parameters_by_part(model)
     training = config.training

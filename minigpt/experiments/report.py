@@ -3,24 +3,45 @@
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from minigpt import __version__
 from minigpt.config.recipe import load_recipe, to_yaml
+from minigpt.experiments.budget import choose
 from minigpt.experiments.charts import LOG, chart, curve, smoothed
 from minigpt.experiments.pages import render
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_engine
 from minigpt.runs import RunFolder
+from minigpt.storage.version import installed_version
 from minigpt.storage.writing import write_whole
+from minigpt.training.hooks import Hooks
 from minigpt.training.metrics import Metrics, read_metrics
 
 REFRESH = 10
 """Seconds after which a page about a run that goes on is loaded again."""
+
+
+@contextmanager
+def reported() -> Iterator[Hooks]:
+    """Hooks that choose what is `auto` and write a run's report at each evaluation, and once more at its end."""
+    folders: list[RunFolder] = []
+
+    def report(folder: RunFolder, _spent: float, _loss: float) -> None:
+        folders[:] = [folder]
+        write_report(folder, finished=False)
+
+    try:
+        yield Hooks(on_evaluation=report, choose=choose)
+    finally:
+        for folder in folders:
+            with suppress(OSError):  # a full disk has been told of already
+                write_report(folder)
 
 
 def write_report(folder: RunFolder, finished: bool = True) -> None:
@@ -94,7 +115,7 @@ def surroundings(engine: Engine) -> dict[str, str]:
     return {
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
         "device": engine.describe(),
-        "versions": f"minigpt {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "versions": f"minigpt {installed_version()}, torch {torch.__version__}, Python {platform.python_version()}",
         "source": git_state(Path(__file__).parent),
     }
 

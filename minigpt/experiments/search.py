@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from minigpt.config.hyperparameters import Place
-from minigpt.config.recipe import describe, known_keys
+from minigpt.config.recipe import describe, known_keys, near_key
 from minigpt.config.section import Section
 from minigpt.config.yaml_file import read_yaml
-from minigpt.errors import UserError, nearest
+from minigpt.errors import UserError
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -149,7 +149,7 @@ class Search(Section):
             if key in GIVEN:
                 raise ValueError(f"{key} cannot be searched or changed here: {GIVEN[key]}")
             if key not in known:
-                raise ValueError(f"{key} cannot be searched or changed here{nearest(key, known)}")
+                raise ValueError(f"{key} cannot be searched or changed here{near_key(key)}")
         for key, dimension in self.space.items():
             for other, value in dimension.when.items():
                 if other not in seen:

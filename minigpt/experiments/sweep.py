@@ -109,6 +109,8 @@ class Sweep:
             except Exception as error:  # whatever a database driver raises
                 reason = " ".join(str(error).split())[:200]
         shown = re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
+        if self.search.study.storage is None:
+            raise UserError(f"{self.folder}: study.db: {reason}; restore that file, or choose another study.name")
         raise UserError(f"{self.path}: study.storage = {shown}: {reason}; name a database that can be reached")
 
     def prepare(self, study: "Study") -> None:

@@ -1,20 +1,20 @@
-"""`minigpt sample`: prompts come in, texts go out, character by character where there is one of them."""
+"""Prompts come in, texts go out, character by character where there is one of them."""
 
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from minigpt.config.hyperparameters import SamplingConfig
-from minigpt.errors import UserError
+from minigpt.errors import UserError, nearest
 from minigpt.generation.generate import generate
 from minigpt.generation.text import TextStream
-from minigpt.hardware.device import Engine, choose_device
+from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_precision
 from minigpt.inference.packed import inference_dtype, pack
-from minigpt.runs import load_run
+from minigpt.runs import Run
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,37 @@ class Request:
     stops: tuple[str, ...] = ()
 
 
-class Sampler:
-    """A run's model, ready to write."""
+def as_option(key: str) -> str:
+    """A setting as the command line has it."""
+    return f"command line: --{key.replace('_', '-')}"
 
-    def __init__(self, path: Path, checkpoint: str, device: str, changes: dict[str, Any]) -> None:
-        self.run = load_run(path, checkpoint, choose_device(device))
+
+class Sampler:
+    """A run's model, ready to write: as its recipe says, with changes.
+
+    UserError where a change is not possible; it is `named` as it was given.
+    """
+
+    def __init__(self, run: Run, changes: Mapping[str, Any], named: Callable[[str], str] = as_option) -> None:
+        self.run = run
         try:
-            self.sampling = SamplingConfig(**{**self.run.config.sampling.model_dump(), **changes})
+            self.sampling = SamplingConfig(**{**run.config.sampling.model_dump(), **changes})
         except ValidationError as error:
             first = error.errors()[0]
-            option = f"--{str(first['loc'][0]).replace('_', '-')}"
-            message = first["msg"].replace("Input should be", "must be")
-            raise UserError(f"command line: {option} {first['input']}: {message}") from None
-        place = self.run.model.token_embedding.weight.device
+            key, message = str(first["loc"][0]), first["msg"].replace("Input should be", "must be")
+            if first["type"] == "extra_forbidden":
+                message = f"unknown key{nearest(key, SamplingConfig.model_fields)}"
+            raise UserError(f"{named(key)} {first['input']}: {message}") from None
+        place = run.model.token_embedding.weight.device
         otherwise = Engine(place, choose_precision("auto", place)).dtype
-        dtype = inference_dtype(self.run.model.config, self.sampling.precision, otherwise, place)
-        self._model = pack(self.run.model, dtype)
+        dtype = inference_dtype(run.model.config, self.sampling.precision, otherwise, place)
+        self._model = pack(run.model, dtype)
 
-    def texts(self, request: Request, write: bool) -> list[str]:
-        """Continue the prompt; with `write`, the first text is written to standard output as it comes."""
+    def pieces(self, request: Request) -> Iterator[tuple[int, str]]:
+        """What each sample goes on with, by its number, as soon as it can be shown; without the prompt."""
         tokenizer = self.run.tokenizer
         prompt = tokenizer.encode_prompt(request.prompt, self.sampling.begin_document is True)
         streams = [TextStream(request.stops) for _ in range(request.n_samples)]
-        texts = [""] * request.n_samples
         steps = generate(
             self._model,
             prompt,
@@ -58,30 +66,30 @@ class Sampler:
             seed=self.run.config.run.seed if request.seed is None else request.seed,
             n_samples=request.n_samples,
         )
-
-        def take(row: int, piece: bytes, final: bool = False) -> None:
-            text = streams[row].feed(piece, final)
-            texts[row] += text
-            if write and row == 0:
-                print(text, end="", flush=True)  # noqa: T201
-
         for step in steps:
             for row, token in enumerate(step.token_ids.tolist()):
-                take(row, tokenizer.token_bytes[token])
+                yield row, streams[row].feed(tokenizer.token_bytes[token])
             if all(stream.stopped for stream in streams):
                 break
-        for row in range(request.n_samples):
-            take(row, b"", final=True)
+        for row, stream in enumerate(streams):
+            yield row, stream.feed(b"", final=True)
+
+    def texts(self, request: Request) -> list[str]:
+        """Continue the prompt once for each sample."""
+        texts = [""] * request.n_samples
+        for row, text in self.pieces(request):
+            texts[row] += text
         return texts
 
     def print_samples(self, request: Request) -> None:
         """Write every text with its prompt to standard output; a single one as it comes."""
         if request.n_samples == 1:
             print(request.prompt, end="", flush=True)  # noqa: T201
-            self.texts(request, write=True)
+            for _, text in self.pieces(request):
+                print(text, end="", flush=True)  # noqa: T201
             print()  # noqa: T201
             return
-        for number, text in enumerate(self.texts(request, write=False), 1):
+        for number, text in enumerate(self.texts(request), 1):
             print(f"--- {number}\n{request.prompt}{text}")  # noqa: T201
 
     def converse(self, request: Request) -> None:
@@ -93,6 +101,7 @@ class Sampler:
             try:
                 line = sys.stdin.readline()
             except UnicodeDecodeError:
+                print(file=sys.stderr)  # noqa: T201
                 raise UserError("standard input: not UTF-8; give UTF-8 text") from None
             if not line:
                 return
@@ -108,5 +117,5 @@ class Sampler:
             "step": self.run.step,
             "prompt": request.prompt,
             "sampling": self.sampling.model_dump(exclude={"prompt"}),
-            "samples": self.texts(request, write=False),
+            "samples": self.texts(request),
         }

@@ -15,24 +15,27 @@ from minigpt.hardware.memory import keep_freed_memory
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device that `run.device` names; auto takes CUDA, then MPS, then the CPU. UserError where it is not there."""
+def choose_device(name: str, local_rank: int = 0, asked: str = "run.device =") -> torch.device:
+    """The device of that name, `asked` for by some key; auto takes CUDA, then MPS, then the CPU.
+
+    UserError where it is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(DEVICES, name):
-        raise UserError(f"run.device = {name}: must be auto, cpu, mps, cuda or cuda:N")
+        raise UserError(f"{asked} {name}: must be auto, cpu, mps, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise UserError(f"run.device = {name}: PyTorch sees no CUDA GPU here; use auto or cpu")
+            raise UserError(f"{asked} {name}: PyTorch sees no CUDA GPU here; use auto or cpu")
         device = device if device.index is not None else torch.device("cuda", local_rank)
         if device.index >= torch.cuda.device_count():
-            raise UserError(f"run.device = {device}: this machine has {torch.cuda.device_count()} GPUs, counted from 0")
+            raise UserError(f"{asked} {device}: this machine has {torch.cuda.device_count()} GPUs, counted from 0")
         torch.cuda.set_device(device)
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("run.device = mps: PyTorch sees no Apple GPU here; use auto or cpu")
+        raise UserError(f"{asked} mps: PyTorch sees no Apple GPU here; use auto or cpu")
     return device
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, nearest
 from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
 
@@ -46,7 +46,7 @@ class Embedding:
         pieces = [self.tokenizer.token_bytes[token].decode(errors="replace") for token in ids]
         raise UserError(
             f"'{word}' is not one token of this model but {len(ids)} ({' + '.join(map(repr, pieces))}), so no vector "
-            "stands for it; choose a word of its vocabulary"
+            f"stands for it{nearest(word, self._words()) or '; choose a word of its vocabulary'}"
         )
 
     def find(self, word: str) -> int | None:
@@ -79,6 +79,11 @@ class Embedding:
         centred = vectors - vectors.mean(0)
         _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
         return tokens[:n], np.asarray(centred @ directions[:, :-3:-1])
+
+    def _words(self) -> list[str]:
+        """Tokens of several characters that stand for themselves."""
+        texts = {piece.decode(errors="ignore").strip() for piece in self.tokenizer.token_bytes}
+        return [text for text in texts if len(text) > 1]
 
     def _nearest(self, vector: Vectors, n: int, excluded: Sequence[int]) -> list[Neighbour]:
         cosines = self.vectors @ (vector / max(float(np.linalg.norm(vector)), 1e-12))

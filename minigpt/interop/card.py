@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
-from minigpt import __version__
 from minigpt.config.yaml_file import write_yaml
 from minigpt.runs import Run
+from minigpt.storage.version import installed_version
 from minigpt.training.metrics import read_metrics
 
 SECTIONS = ("model", "tokenizer", "optimizer", "schedule", "training")
@@ -29,7 +29,7 @@ def card(run: Run) -> str:
         "It continues texts, and has not learned to answer or to follow instructions. What looks like a special token "
         "in a text is text.",
     ]
-    settings = write_yaml({section: getattr(config, section).model_dump() for section in SECTIONS})
+    settings = write_yaml({section: getattr(config, section).model_dump(exclude={"init_from"}) for section in SECTIONS})
     parts.append(f"## Settings\n\n```yaml\n{settings.strip()}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -37,9 +37,11 @@ def card(run: Run) -> str:
 def _origin(run: Run) -> str:
     source = run.config.data.source
     if source is None:
-        return f"It was imported into minigpt {__version__} and has not been trained there."
+        return f"It was imported into minigpt {installed_version()} and has not been trained there."
     text = source if source in ("stories", "python") or ":" in source else Path(source).name
-    return f"Trained with minigpt {__version__} on {text}: step {run.step:,}."
+    begun = run.config.training.init_from
+    before = f", beginning with {Path(begun).name}" if begun else ""
+    return f"Trained with minigpt {installed_version()} on {text}{before}: step {run.step:,}."
 
 
 def _figures(run: Run) -> list[str]:

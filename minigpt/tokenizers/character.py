@@ -37,8 +37,8 @@ class CharacterTokenizer(Tokenizer):
             position = int(unknown.argmax())
             raise UserError(
                 f"the character {text[position]!r} (U+{ord(text[position]):04X}) at position {position} is not among "
-                f"the {len(self.alphabet)} characters that this tokenizer has seen; train on a text that has it, "
-                "or with tokenizer.kind byte, bpe or word"
+                f"the {len(self.alphabet)} characters that this tokenizer has seen; leave it out, train on a text "
+                "that has it, or with tokenizer.kind byte, bpe or word"
             )
         return ids
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minigpt.errors import UserError, nearest
+from minigpt.errors import UserError, nearest_path
 from minigpt.tokenizers import KINDS, Tokenizer, build_tokenizer, load_tokenizer, named_tokenizer
 
 SIGNS = {" ": "·", "\n": "↵", "\r": "␍", "\t": "→"}
@@ -95,7 +95,7 @@ def tokenize(text: str, name: str, tokenizer: Tokenizer) -> Tokenized:
 def find_tokenizer(name: str, text: str) -> Tokenizer:
     """A run's own tokenizer, `byte`, `character` (whose alphabet is that of `text`), or one of tiktoken's encodings."""
     path = Path(name)
-    if path.is_dir():
+    if (path / "config.yaml").is_file():
         return load_tokenizer(path / "tokenizer.json")
     if path.is_file():
         return load_tokenizer(path)
@@ -107,11 +107,10 @@ def find_tokenizer(name: str, text: str) -> Tokenizer:
 
     names = ["byte", "character", *tiktoken.list_encoding_names()]
     if name not in names:
-        known = ", ".join(names)
-        raise UserError(
-            f"command line: --tokenizer {name}: is neither a run's folder nor one of {known}{nearest(name, names)}"
-        )
-    return named_tokenizer(name)
+        runs = (config.parent for config in path.parent.glob("*/config.yaml"))
+        hint = f"{', '.join(names)}{nearest_path(path, [*runs, *map(Path, names)])}"
+        raise UserError(f"command line: --tokenizer {name}: is neither a run's folder nor one of {hint}")
+    return named_tokenizer(name, "command line: --tokenizer", "that of a run")
 
 
 def newest_run(folder: Path) -> list[str]:

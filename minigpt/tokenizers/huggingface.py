@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ SPACE = "▁"
 """What SentencePiece writes a space as."""
 BYTE = re.compile("<0x([0-9A-F]{2})>")
 """How SentencePiece writes a token that is one byte."""
+BYTES = {ord(letter): byte for letter, byte in byte_letters().items()}
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -67,20 +69,18 @@ class HuggingFaceTokenizer(Tokenizer):
         if max(vocabulary.values(), default=0) >= vocab_size:
             raise ValueError(f"the tokenizer has more tokens than the {vocab_size:,} of the model")
         added = {token.content: token.special for token in self._fast.get_added_tokens_decoder().values()}
-        decoder = json.dumps(self.definition.get("decoder"))
-        letters = byte_letters() if '"ByteLevel"' in decoder else None
+        decoder = json.dumps(self.definition.get("decoder"), ensure_ascii=False)
+        read = (
+            _from_letters
+            if '"ByteLevel"' in decoder
+            else partial(_from_pieces, space=SPACE if SPACE in decoder else " ")
+        )
         token_bytes = [b""] * vocab_size
         for token, number in vocabulary.items():
-            if token in added:
-                token_bytes[number] = b"" if added[token] else token.encode()
-            elif letters is not None:
-                token_bytes[number] = b"".join(
-                    bytes([letters[letter]]) if letter in letters else letter.encode() for letter in token
-                )
-            elif byte := BYTE.fullmatch(token):
-                token_bytes[number] = bytes([int(byte[1], 16)])
-            else:
-                token_bytes[number] = (token.replace(SPACE, " ") if SPACE in decoder else token).encode()
+            if token not in added:
+                token_bytes[number] = read(token)
+            elif not added[token]:
+                token_bytes[number] = token.encode()
         return token_bytes
 
     def _fields(self) -> dict[str, Any]:
@@ -98,6 +98,20 @@ class HuggingFaceTokenizer(Tokenizer):
         return cls(read_field(fields, "tokenizer", dict), *numbers)
 
 
+def _from_letters(token: str) -> bytes:
+    """What a token of GPT-2's byte-level alphabet stands for."""
+    try:
+        return token.translate(BYTES).encode("latin-1")
+    except UnicodeEncodeError:  # of another alphabet
+        return token.encode()
+
+
+def _from_pieces(token: str, space: str) -> bytes:
+    """What a token of SentencePiece stands for."""
+    byte = BYTE.fullmatch(token)
+    return bytes([int(byte[1], 16)]) if byte else token.replace(space, " ").encode()
+
+
 def first_token(processor: Any) -> int | None:
     """The token that a `post_processor` puts before a text, if it does."""
     match processor:
@@ -106,7 +120,7 @@ def first_token(processor: Any) -> int | None:
         case {
             "type": "TemplateProcessing",
             "single": [{"SpecialToken": {"id": str(name)}}, *_],
-            "special_tokens": {**known},
+            "special_tokens": dict(known),
         } if isinstance(known.get(name), dict):
             return next(iter(known[name].get("ids", ())), None)
     return None

@@ -14,13 +14,13 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 import safetensors.torch
 import torch
 
-from minigpt import __version__
 from minigpt.config.hyperparameters import TrainingConfig
 from minigpt.errors import UserError
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import Optimizers
-from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, kept_steps, load_weights
+from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, kept_steps, load_weights, or_another
 from minigpt.storage.checksums import DamageError, checksum, read_sealed, sealed
+from minigpt.storage.version import installed_version
 from minigpt.storage.writing import beside, flush_folder, write_through, write_whole
 from minigpt.training.progress import Progress
 
@@ -85,7 +85,7 @@ def save_checkpoint(
     metadata = {
         **asdict(progress),
         "risen": progress.risen,
-        "minigpt": __version__,
+        "minigpt": installed_version(),
         "torch": torch.__version__,
         **origins,
         "files": {name: checksum(content) for name, content in contents.items()},
@@ -126,17 +126,10 @@ def thinned(steps: Collection[int], every: int, n: int) -> set[int]:
 
 def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, step: int) -> Progress:
     """Bring model and optimizers to the state of a checkpoint; UserError where it is damaged."""
-    load_weights(model, checked(folder, step, WEIGHTS))
-    path = checked(folder, step, STATE)
-    try:
-        with ZipFile(path) as parts:  # torch packs nothing: what is packed could be of any size
-            if any(part.compress_type != ZIP_STORED for part in parts.infolist()):
-                raise ValueError
-        with warnings.catch_warnings(action="error", category=UserWarning):  # of what torch has never written
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        progress, optimizer_states = Progress(**state["progress"]), state["optimizers"]
-    except BROKEN as error:
-        raise DamageError(f"{path}: not a training state ({type(error).__name__}); restore it") from None
+    with or_another(folder, step, WEIGHTS, STATE):
+        load_weights(model, checked(folder, step, WEIGHTS))
+        path = checked(folder, step, STATE)
+        progress, optimizer_states = _read_state(path)
     try:
         optimizers.load_state_dict(optimizer_states)
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError):
@@ -144,6 +137,19 @@ def load_checkpoint(folder: RunFolder, model: GPT, optimizers: Optimizers, step:
             f"{path}: was saved with another optimizer; resume with the optimizer section unchanged"
         ) from None
     return progress
+
+
+def _read_state(path: Path) -> tuple[Progress, Any]:
+    """What a training state holds; DamageError where it is none."""
+    try:
+        with ZipFile(path) as parts:  # torch packs nothing: what is packed could be of any size
+            if any(part.compress_type != ZIP_STORED for part in parts.infolist()):
+                raise ValueError
+        with warnings.catch_warnings(action="error", category=UserWarning):  # of what torch has never written
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return Progress(**state["progress"]), state["optimizers"]
+    except BROKEN as error:
+        raise DamageError(f"{path}: not a training state ({type(error).__name__})") from None
 
 
 def delete_checkpoint(folder: Path) -> None:

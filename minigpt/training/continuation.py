@@ -1,12 +1,31 @@
 """What a run that goes on must have in common with what it was, so that it goes on exactly."""
 
+from contextlib import suppress
 from typing import Any
 
 from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
-from minigpt.runs import Metadata
+from minigpt.runs import Metadata, RunFolder, kept_steps, read_metadata
+from minigpt.storage.checksums import DamageError
 from minigpt.training.corpus import Corpus
 from minigpt.training.distributed import Processes
+
+FIXED = ("data", "tokenizer", "model")
+"""Sections that a resumed run keeps as they were, but for the places of its text."""
+PLACES = ("source", "directory")
+
+
+def check_fixed(before: Config, config: Config) -> None:
+    """UserError where what a run is made of or learns from would change."""
+    for section, values in before:
+        for name, was in values:
+            value = getattr(getattr(config, section), name)
+            fixed = name.startswith("init_") or (section in FIXED and name not in PLACES)
+            if fixed and value != was:
+                raise UserError(
+                    f"command line: {section}.{name} = {value}: cannot change when a run is resumed, and is {was}; "
+                    "leave it away, or begin a new run"
+                )
 
 
 def origins(config: Config, corpus: Corpus, processes: Processes) -> dict[str, Any]:
@@ -18,6 +37,14 @@ def origins(config: Config, corpus: Corpus, processes: Processes) -> dict[str, A
         "seed": config.run.seed,
         "processes": processes.world_size,
     }
+
+
+def text_of(folder: RunFolder) -> str | None:
+    """Fingerprint of the text that a run has learned from, whatever its place; None where no checkpoint tells."""
+    with suppress(DamageError):
+        for step in kept_steps(folder)[-1:]:
+            return read_metadata(folder, step).text
+    return None
 
 
 def check_origins(config: Config, before: Metadata, now: dict[str, Any]) -> None:

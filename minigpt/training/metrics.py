@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from minigpt.errors import UserError
 from minigpt.runs import Index, RunFolder

@@ -36,6 +36,17 @@ def check_place(folder: RunFolder, overwrite: bool) -> None:
         )
 
 
+@contextmanager
+def in_place(folder: RunFolder) -> Iterator[None]:
+    """Tell, where there is no room for the first files of a run, how to go on when there is."""
+    try:
+        yield
+    except OSError as error:
+        again = f"go on with: minigpt train --resume {typed(folder.path)}"
+        again = again if folder.config.is_file() else "run the command again"
+        raise UserError(f"{folder.path}: cannot be written to ({error.strerror}); make room, then {again}") from None
+
+
 def clear(folder: RunFolder) -> None:
     """Delete what minigpt has written into a run's folder, and nothing else; last what makes it a run."""
     for path in own_folders(folder):

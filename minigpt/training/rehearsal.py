@@ -13,6 +13,7 @@ from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import wants_compilation
 from minigpt.runs import RunFolder
 from minigpt.training import run
+from minigpt.training.divergence import REMEDY
 from minigpt.training.hooks import Hooks
 from minigpt.training.interruption import Interrupted
 from minigpt.training.metrics import read_metrics
@@ -102,3 +103,9 @@ def _nowhere(config: Config, changes: dict[str, int | None], wants_compilation: 
             )
         except Interrupted:
             raise KeyboardInterrupt from None  # what was saved vanishes
+        except UserError as error:  # the folder as well, and there is nothing to go on with
+            what, _, remedy = str(error).partition("; ")
+            if place not in what:
+                raise
+            remedy = f"try {REMEDY}" if remedy.endswith(REMEDY) else "make room there, or name another TMPDIR"
+            raise UserError(f"{what.removeprefix(f'{place}/run: ')}; {remedy}") from None

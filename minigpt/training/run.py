@@ -20,36 +20,42 @@ from minigpt.hardware.memory import check_memory
 from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.runs import (
+    STATE,
+    WEIGHTS,
     RunFolder,
-    check_belongings,
     checkpoint_step,
     kept_steps,
     load_config,
     open_folder,
+    own_tokenizer,
     read_metadata,
 )
 from minigpt.storage.lock import locked
+from minigpt.storage.writing import write_whole
 from minigpt.tokenizers import check_kind
 from minigpt.training.budget import tokens_per_step
-from minigpt.training.continuation import check_origins, origins
+from minigpt.training.continuation import check_fixed, check_origins, origins
 from minigpt.training.corpus import Corpus, prepare_corpus
 from minigpt.training.distributed import Processes, join_processes
 from minigpt.training.hooks import NO_HOOKS, Hooks
+from minigpt.training.initial import Initial, find_initial
 from minigpt.training.metrics import check_tensorboard, read_metrics
-from minigpt.training.place import check_place, new_place
+from minigpt.training.place import check_place, in_place, new_place
 from minigpt.training.trainer import Trainer
 
-FIXED = ("data", "tokenizer", "model")
-"""Sections that a resumed run keeps as they were, but for the places of its text."""
-PLACES = ("source", "directory")
 NO_PLACE = nullcontext()
 
 
 def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> tuple[RunFolder, Evaluation]:
     """Train a new run; UserError where its folder exists already, unless `overwrite`."""
-    if "tokenizer.kind" not in config.auto:
+    initial = find_initial(config)
+    if initial:
+        config = initial.recipe
+    elif "tokenizer.kind" not in config.auto:
         check_kind(config.tokenizer.kind)
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
+    if initial and folder.path.absolute() == initial.folder.path.absolute():
+        raise UserError(f"{folder.path}: is the run of training.init_from; choose another run.name or run.directory")
     with join_processes() as processes:
         if processes.first:
             check_place(folder, overwrite)
@@ -58,7 +64,7 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
             assert hooks.choose is not None
             source = open_source(config.data) if processes.first else None
             config = processes.share(source and hooks.choose(config, source, processes.world_size))
-        return folder, _train(config, folder, processes, hooks, new_place(folder, overwrite), source)
+        return folder, _train(config, folder, processes, hooks, new_place(folder, overwrite), source, initial)
 
 
 def resume(
@@ -70,16 +76,17 @@ def resume(
     """
     folder = open_folder(path)
     before, config = load_config(folder), load_recipe(folder.config, changes)
+    check_chosen(before, folder.config)
     check_chosen(config, Path("command line"))
-    places = {key: getattr(config.data, key) for key in PLACES}
-    before = before.model_copy(update={"data": before.data.model_copy(update=places)})
-    for section in FIXED:
-        if getattr(before, section) != getattr(config, section):
-            raise UserError(f"command line: {section} cannot change when a run is resumed; begin a new run for that")
+    check_fixed(before, config)
     with join_processes() as processes, locked(folder.path) if processes.first else NO_PLACE:
         begun = kept_steps(folder) or read_metrics(folder)
-        step = checkpoint_step(folder, checkpoint) if begun or checkpoint != "last" else None
-        return folder, _train(config, folder, processes, hooks, step=step)
+        step = checkpoint_step(folder, checkpoint, STATE) if begun or checkpoint != "last" else None
+        if step is not None:
+            own_tokenizer(folder, config, step, WEIGHTS, STATE)
+        return folder, _train(
+            config, folder, processes, hooks, initial=find_initial(config) if step is None else None, step=step
+        )
 
 
 def _train(
@@ -89,6 +96,7 @@ def _train(
     hooks: Hooks,
     place: AbstractContextManager[None] = NO_PLACE,
     source: Source | None = None,
+    initial: Initial | None = None,
     step: int | None = None,
 ) -> Evaluation:
     rows, surplus = divmod(config.training.batch_size, processes.world_size)
@@ -103,7 +111,9 @@ def _train(
     at_least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 2})
     check_memory(config, at_least, engine.device, processes.world_size)
     compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
-    corpus = prepare_corpus(config, processes, source, None if step is None else folder.tokenizer)
+    known = None if step is None else folder
+    known = initial.folder if initial else known
+    corpus = prepare_corpus(config, processes, source, known.tokenizer if known else None)
     began = time.perf_counter()
     config = _found_anywhere(_with_possible_prompt(config, corpus))
     vocab_size = corpus.tokenizer.vocab_size
@@ -112,11 +122,12 @@ def _train(
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
     check_memory(config, shape, engine.device, processes.world_size)
     if step is not None:
-        before = read_metadata(folder, step)
-        check_belongings(folder, config, corpus.tokenizer, before)
-        check_origins(config, before, origins(config, corpus, processes))
+        check_origins(config, read_metadata(folder, step), origins(config, corpus, processes))
     model = GPT(shape)
     model.initialise(config.run.seed)
+    if initial:
+        initial.load(model)
+        _say(f"from     {initial.describe()}")
     model.to(engine.device).train()
     compiled = compiler is not None and compiler.compile(model, _say)
     config = config.model_copy(
@@ -128,14 +139,16 @@ def _train(
     trainer = Trainer(config, folder, corpus, model, engine, processes, step, hooks)
     with place if processes.first else NO_PLACE:
         if processes.first:
-            save_recipe(config, folder.config)
-            corpus.tokenizer.save(folder.tokenizer)
+            with in_place(folder):
+                save_recipe(config, folder.config)
+                write_whole(folder.tokenizer, corpus.tokenizer.to_json())
             _say(describe(config, folder, corpus, model, engine))
         return trainer.train(began)
 
 
 def _found_anywhere(config: Config) -> Config:
     """The config with the whole path of a text on this machine, so that the run finds it from every folder."""
+    assert config.data.source is not None
     source = absolute(config.data.source)
     return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
 

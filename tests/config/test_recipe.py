@@ -82,7 +82,7 @@ FILES = {
     "model: 3": ["model", "section"],
     "model: {n_layers: 2, n_layers: 3}": ["'n_layers' is given twice"],
     "\tmodel: x": ["not valid YAML"],
-    "a: &a [*a]": ["line 1", "*a", "write that value"],
+    "a: &a [*a]": ["line 1", "*a", "stands for another value"],
     "#" * 2**20 + "\n": ["1,048,576 bytes"],
     "a: " + "[" * 3000: ["not valid YAML"],
     "run: {seed: 2024-13-45}": ['run.seed = "2024-13-45"', "integer"],

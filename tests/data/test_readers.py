@@ -120,7 +120,7 @@ BROKEN = {
     "a.jsonl": (b'{"text": "a"}\n{"text": \n', "line 2: not JSON"),
     "a.json": (b'[{"text": "a"},', "as a whole: not JSON"),
     "a.csv": (b'text\n"a\n', "line 2: not a table"),
-    "b.csv": (b"text\n\xff\n", "not a table in UTF-8"),
+    "b.csv": (b"text\n\xff\n", "not UTF-8 at byte 5"),
     "b.json": (b"[1]", "record 1: no record with text under 'text' but a number"),
 }
 

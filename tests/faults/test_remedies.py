@@ -1,29 +1,37 @@
 """What an error advises is done to the letter, and gets the person on."""
 
-import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import RECIPE, TINY, minigpt
+from conftest import RECIPE, minigpt
+from remedies import (
+    LINES,
+    LONG,
+    OWN,
+    RESUME,
+    SAMPLE,
+    TRAIN,
+    Case,
+    damage,
+    follow,
+    found,
+    instead,
+    more,
+    nothing,
+    records,
+    text,
+    two_runs,
+    typed,
+    without,
+)
 from safetensors.torch import load_file, save_file
 
 from minigpt.runs import METADATA, WEIGHTS
 from minigpt.storage.checksums import file_checksum, read_sealed, sealed
-
-Words = list[object]
-TRAIN: Words = ["train", RECIPE, *TINY, "data.n_stories=100"]
-RESUME: Words = ["train", "--resume", "runs/tiny"]
-SAMPLE: Words = ["sample", "runs/tiny", "--max-new-tokens", "3"]
-
-
-def damage(name: str) -> Callable[[Path], object]:
-    """Make a file of the run another."""
-    return lambda place: (place / "runs/tiny" / name).write_bytes(b"damaged")
 
 
 def diverge(place: Path) -> None:
@@ -36,52 +44,13 @@ def diverge(place: Path) -> None:
     (folder / METADATA).write_bytes(sealed(metadata))
 
 
-def records(*values: object) -> Callable[[Path], object]:
-    """Write them as JSON Lines."""
-    lines = "\n".join(json.dumps(value) for value in values)
-    return lambda place: (place / "text.jsonl").write_text(lines)
+def own_run(place: Path) -> None:
+    """A run on a text."""
+    text(LONG)(place)
+    done = minigpt(*OWN, cwd=place)
+    assert done.returncode == 0, done.stderr
 
 
-def text(content: str) -> Callable[[Path], object]:
-    """Write a text."""
-    return lambda place: (place / "text.txt").write_text(content)
-
-
-def found(pattern: str, error: str) -> str:
-    """What stands in the error where the pattern has its group."""
-    match = re.search(pattern, error)
-    assert match, error
-    return match[1]
-
-
-def typed(pattern: str) -> Callable[[Words, str], list[Words]]:
-    """The command in the error."""
-    return lambda _, error: [[*shlex.split(found(pattern, error))]]
-
-
-def more(*words: str) -> Callable[[Words, str], list[Words]]:
-    """The same command with more words."""
-    return lambda command, _: [[*command, *words]]
-
-
-def instead(pattern: str, form: str) -> Callable[[Words, str], list[Words]]:
-    """The same command with a word of this form, in which what the error names takes its place."""
-    return lambda command, error: [[*command, form.format(found(pattern, error))]]
-
-
-def without(*unwanted: str) -> Callable[[Words, str], list[Words]]:
-    """The same command without some words."""
-    return lambda command, _: [[word for word in command if word not in unwanted]]
-
-
-def nothing(_place: Path) -> None:
-    """Everything is as it should be but the command."""
-
-
-OWN = [*TRAIN, "run.name=own", "tokenizer.kind=byte", "data.source=text.txt"]
-LINES = [*TRAIN, "run.name=own", "tokenizer.kind=byte", "data.source=text.jsonl", "data.validation_fraction=0.3"]
-LONG = "a" * 400
-Case = tuple[Callable[[Path], object], Words, Callable[[Words, str], list[Words]]]
 CASES: dict[str, Case] = {
     "the run exists: replace": (nothing, [*TRAIN, "run.name=tiny"], more("--overwrite")),
     "the run exists: go on": (
@@ -124,11 +93,15 @@ CASES: dict[str, Case] = {
         SAMPLE,
         lambda command, error: [put_back(error) or command],
     ),
-    "another seed": (nothing, [*RESUME, "training.max_steps=14", "run.seed=7"], without("run.seed=7")),
+    "another seed": (
+        nothing,
+        [*RESUME, "training.max_steps=14", "run.seed=7"],
+        without("run.seed=7", advice="leave run.seed away"),
+    ),
     "another optimizer": (
         nothing,
         [*RESUME, "training.max_steps=14", "optimizer.name=adamw"],
-        without("optimizer.name=adamw"),
+        without("optimizer.name=adamw", advice="with the optimizer section unchanged"),
     ),
     "a misspelt key": (
         nothing,
@@ -216,7 +189,7 @@ CASES: dict[str, Case] = {
     "a prompt twice": (
         text("A cat"),
         [*SAMPLE, "--prompt", "A", "--prompt-file", "text.txt"],
-        without("--prompt", "A"),
+        without("--prompt", "A", advice="give --prompt or --prompt-file, not both"),
     ),
     "a text for evaluation that is not there": (
         text(LONG),
@@ -224,9 +197,9 @@ CASES: dict[str, Case] = {
         lambda command, error: [[*command[:-1], found("did you mean '([^']+)'", error)]],
     ),
     "the claims of another text": (
-        lambda place: (text(LONG)(place), minigpt(*OWN, cwd=place)),
+        own_run,
         ["evaluate", "runs/own", "--claims"],
-        without("--claims"),
+        without("--claims", advice="leave --claims away"),
     ),
     "a checkpoint that was not kept": (
         nothing,
@@ -257,23 +230,12 @@ def put_back(error: str) -> None:
 @pytest.fixture(scope="module")
 def place(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs."""
-    place = tmp_path_factory.mktemp("remedies")
-    for name in ("tiny", "other"):
-        shutil.copytree(run, place / "runs" / name)
-    shutil.copytree(run.parents[1] / "data", place / "data")
-    return place
+    return two_runs(run, tmp_path_factory.mktemp("remedies"))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_remedy_works(name: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil, command, remedy = CASES[name]
     here = tmp_path / "here"
     shutil.copytree(place, here)
     monkeypatch.chdir(here)
-    spoil(here)
-    done = minigpt(*command, cwd=here)
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2
-    for words in remedy(command, error):
-        done = minigpt(*words, cwd=here)
-        assert done.returncode == 0, f"{error}\nthen: {done.stderr}"
+    follow(CASES[name], here)

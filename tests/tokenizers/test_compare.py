@@ -67,7 +67,7 @@ def test_without_a_name_the_newest_run_is_taken_beside_characters_and_bytes(run:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("bpe", "learned from a corpus"), ("bytes", "did you mean 'byte'"), (".", "tokenizer.json")],
+    [("bpe", "learned from a corpus"), ("bytes", "did you mean 'byte'"), (".", "neither a run's folder")],
 )
 def test_a_tokenizer_that_is_not_there_is_told(name: str, words: str, workplace: Path) -> None:
     done = minigpt("tokenize", TEXT, "--tokenizer", name, cwd=workplace)

@@ -61,7 +61,9 @@ def test_an_encoding_that_cannot_be_fetched_is_told_in_one_line_with_the_remedie
 
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(requests, "get", no_network)
-    with pytest.raises(UserError, match=r"'p50k_edit' .*connect .* once, set TIKTOKEN_CACHE_DIR .* kind bpe") as told:
+    with pytest.raises(
+        UserError, match=r"kind = p50k_edit: .*connect .* once, set TIKTOKEN_CACHE_DIR .* use bpe"
+    ) as told:
         build_tokenizer("p50k_edit", 500, [])
     assert "\n" not in str(told.value)
 
@@ -71,7 +73,7 @@ def test_a_download_that_tiktoken_finds_broken_is_told_in_the_same_way(monkeypat
         raise ValueError("Hash mismatch for data downloaded")
 
     monkeypatch.setattr(tiktoken, "get_encoding", broken)
-    with pytest.raises(UserError, match=r"'cl100k_base' .*TIKTOKEN_CACHE_DIR"):
+    with pytest.raises(UserError, match=r"kind = cl100k_base: .*TIKTOKEN_CACHE_DIR"):
         build_tokenizer("cl100k_base", 500, [])
 
 

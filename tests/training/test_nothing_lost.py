@@ -286,7 +286,7 @@ def test_a_run_sees_every_row_once_whatever_its_batches(
 REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "seed": (["run.seed=7"], ["run.seed = 7", "come from 1337"]),
     "text": (["data.source=other.txt"], ["other.txt: is not the text", "data.source=PATH"]),
-    "text column": (["data.text_column=story"], ["data cannot change"]),
+    "text column": (["data.text_column=story"], ["data.text_column = story: cannot change"]),
 }
 
 
