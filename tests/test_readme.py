@@ -1,5 +1,6 @@
 """Every command that the README shows is one that works: here, on the tiny run."""
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -34,7 +35,8 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     """With the tiny run in the place of the README's, and few steps where it trains."""
     text = tmp_path / "mine.txt"
     text.write_text("It was a bright cold day in April, and the clocks were striking thirteen. " * 40)
-    words = shlex.split(command.replace("source .venv/bin/activate && ", "").replace("data/mine.txt", str(text)))
+    command = command.replace("source .venv/bin/activate && ", "").replace("data/mine.txt", str(text))
+    words = shlex.split(command.replace("exports/", f"{tmp_path}/exports/").replace("runs/back", f"{tmp_path}/back"))
     if words[0] == "torchrun":
         assert words[3] == "scripts/train.py"
         return  # tests/training runs it with two processes
@@ -50,12 +52,14 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     arguments = [str(copies.get(word, word)) for word in words[1:]]
     arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
     if arguments[0] == "train":
-        settings = QUICK if arguments[1].endswith("auto.yaml") else TINY
+        settings = QUICK if arguments[1].endswith(("auto.yaml", "finetune.yaml")) else TINY
         arguments += [f"run.directory={tmp_path / 'run'}", *settings, "training.max_steps=2"]
         if "--resume" in arguments:
             arguments = ["train", "--resume", str(run)]
         elif not any(word.startswith("data.source") for word in arguments):
             arguments.append(f"data.source={text}")
+    if arguments[0] == "import" or f"training.init_from={tmp_path}/back" in arguments:
+        back(run, tmp_path, imported=arguments[0] == "train")
     if arguments[0] == "sweep":
         arguments[1] = str(small_search(Path(arguments[1]), tmp_path))
     done = minigpt(*arguments, cwd=run.parents[1], stdin=stdin)
@@ -63,11 +67,23 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     assert done.stdout
 
 
+def back(run: Path, folder: Path, imported: bool) -> None:
+    """What the README's commands have exported before, and maybe imported."""
+    exported = folder / "exports" / "stories"
+    steps = [["export", run, "--output", exported], ["import", exported, "--output", folder / "back"]]
+    for words in steps[: 1 + imported]:
+        done = minigpt(*words, cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+
 def test_the_python_of_the_readme_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(code.replace("runs/stories", str(run)))
+    curves, interface = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(curves.replace("runs/stories", str(run)))
     step, tokens, loss, _row, first = capsys.readouterr().out.split()[:5]
     assert (step, tokens, loss, first) == ("step", "tokens", "validation_loss", "6")
+    with contextlib.chdir(run.parents[1]):
+        exec(interface.replace("runs/stories", str(run)))
+    assert re.search(r"\(\d+, 1024\) \d\.\d+\n", capsys.readouterr().out), "logits of each token, and bits per byte"
 
 
 def small_search(search: Path, folder: Path) -> Path:

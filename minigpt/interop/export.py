@@ -12,7 +12,7 @@ from minigpt.interop.card import card
 from minigpt.interop.huggingface import settings, their_weights
 from minigpt.interop.tokenizer import definition, special_tokens
 from minigpt.runs import Run
-from minigpt.storage.writing import beside
+from minigpt.storage.writing import beside, write_through
 from minigpt.tokenizers import Tokenizer
 
 DTYPES = {"huggingface": ("f32", "f16"), "gguf": ("f32", "f16", "q8_0")}
@@ -60,9 +60,9 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
     with beside(path) as partial:
         partial.mkdir()
         for name, document in documents.items():
-            (partial / name).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (partial / "README.md").write_text(card(run), encoding="utf-8")
-        safetensors.torch.save_file(weights, partial / "model.safetensors", {"format": "pt"})
+            write_through(partial / name, f"{json.dumps(document, indent=1, ensure_ascii=False)}\n".encode())
+        write_through(partial / "README.md", card(run).encode())
+        write_through(partial / "model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
         partial.rename(path)
 
 
