@@ -46,6 +46,8 @@ FEW_WORDS = 4096
 """Tokens of a vocabulary of whole words, where a text has no more of them."""
 RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
+SHORT_DOCUMENT = 256
+"""Tokens of a context that holds a short document whole."""
 MANY_READINGS = 16
 """Of a text, from which on a model learns it by heart."""
 SHORT = 5_000_000
@@ -136,18 +138,20 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     """Every size for a text and the operations that there is time for, beside those that are given."""
     values = {"tokenizer.kind": tokenizer_kind(text), **given}
     values["tokenizer.vocab_size"] = vocabulary(values["tokenizer.kind"], text, given.get("tokenizer.vocab_size"))
-    values = {**dict(zip(RUNG, rung(operations), strict=True)), **values}
-    document = text.document / characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
-    length = values["model.context_length"]
-    if document < 2 * length and "model.context_length" not in given:  # let documents fit in
-        values["model.context_length"] = min(2 * length, max(length, 32 * math.ceil(1.5 * document / 32)))
-    if "model.context_length" not in given:  # the text as well, with some of it left to be judged by
-        n_tokens = text.n_characters / characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
-        values["model.context_length"] = max(2, min(values["model.context_length"], int(n_tokens / 4)))
-    seen_whole = document < values["model.context_length"]
+    per_token = characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
+    document, n_tokens = text.document / per_token, text.n_characters / per_token
+    n_layers, width, length, rows = rung(operations)
+    room = 32 * math.ceil(1.5 * document / 32)  # for most documents
+    context = max(length, room) if room <= max(SHORT_DOCUMENT, 2 * length) else length
+    context = given.get("model.context_length", max(2, min(context, int(n_tokens / 4))))  # some is left to judge by
+    residual = 1.0
+    if document < context:  # seen whole: to copy from their beginning matters most, and few wide layers learn it sooner
+        n_layers, width, residual = math.ceil(n_layers / 2), 3 * width // 2, 0.1
+        rows = max(1, 2 ** round(math.log2(rows * length / context)))
+    values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
     return {
         "model.dropout": 0.0 if readings(text, operations, values) < MANY_READINGS else 0.1,
-        "optimizer.residual_fraction": 0.1 if seen_whole else 1.0,  # so that to copy is learned sooner
+        "optimizer.residual_fraction": residual,
         **values,
     }
 

@@ -10,7 +10,7 @@ from minigpt.config.hyperparameters import DataConfig
 from minigpt.config.recipe import load_recipe
 from minigpt.data.sources import Source, open_source
 from minigpt.experiments import budget
-from minigpt.experiments.budget import LADDER, Text, choose, sizes, survey
+from minigpt.experiments.budget import LADDER, Text, choose, rung, sizes, survey
 from minigpt.hardware import memory
 from minigpt.training import corpus, run
 
@@ -90,9 +90,16 @@ def test_a_context_is_shorter_than_the_text() -> None:
 
 def test_whole_documents_fit_in_where_they_are_short() -> None:
     stories = Text(8_000_000, 60, 2_600, 0.0, 600)
-    chosen = sizes(stories, 8e12)
-    assert chosen["model.context_length"] >= 600 / 4.5
-    assert chosen["optimizer.residual_fraction"] < sizes(PLAY, 8e12)["optimizer.residual_fraction"]
+    for operations in (0.7e12, 8e12, 5e14):
+        chosen, play = sizes(stories, operations), sizes(PLAY, operations)
+        assert chosen["model.context_length"] >= 1.5 * 600 / 4.5
+        assert chosen["optimizer.residual_fraction"] < play["optimizer.residual_fraction"]
+        assert chosen["model.n_layers"] < play["model.n_layers"], "to copy is learned sooner by few layers"
+        assert chosen["model.d_model"] > play["model.d_model"]
+        tokens = [some["model.context_length"] * some["training.batch_size"] for some in (chosen, play)]
+        assert 0.7 < tokens[0] / tokens[1] < 1.4, "a step reads about as many tokens"
+    novel = Text(8_000_000, 60, 2_600, 0.0, 6_000)
+    assert sizes(novel, 8e12)["model.context_length"] == rung(8e12)[2], "a long document does not fit in"
 
 
 def test_a_text_that_is_read_often_gets_dropout() -> None:
