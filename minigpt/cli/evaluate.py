@@ -41,7 +41,7 @@ def evaluate(
 
     loaded = load_run(run, checkpoint, choose_device(device, asked="command line: --device"))
     if tasks is not None:
-        _run_tasks(loaded, tasks.split(","), as_json)
+        _run_tasks(loaded, [task.strip() for task in tasks.split(",")], as_json)
         return
     measured = []
     if claims:

@@ -67,13 +67,12 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
 
 
 def _generation(run: Run) -> dict[str, Any]:
-    """How the run samples, as `generation_config.json` says it."""
+    """How the run samples, as `generation_config.json` says it; how much is for the caller to say."""
     sampling = run.config.sampling
     if sampling.temperature == 0:
-        return {"do_sample": False, "max_new_tokens": sampling.max_new_tokens}
+        return {"do_sample": False}
     return {
         "do_sample": True,
-        "max_new_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
         "top_k": sampling.top_k or 0,
         "top_p": sampling.top_p or 1.0,

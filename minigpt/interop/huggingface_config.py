@@ -136,7 +136,7 @@ def read_settings(document: Mapping[str, Any], place: Path) -> tuple[Gpt2 | Llam
             vocab_size=settings.vocab_size,
             tie_embeddings=settings.tie_word_embeddings,
             scale_embeddings=False,
-            reference_width=None,  # type: ignore[arg-type]
+            reference_width=None,
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -98,6 +98,7 @@ def test_whole_documents_fit_in_where_they_are_short() -> None:
         assert chosen["model.d_model"] > play["model.d_model"]
         tokens = [some["model.context_length"] * some["training.batch_size"] for some in (chosen, play)]
         assert 0.7 < tokens[0] / tokens[1] < 1.4, "a step reads about as many tokens"
+    assert sizes(PLAY, 8e12, {"tokenizer.kind": "bpe"})["model.d_model"] > sizes(PLAY, 8e12)["model.d_model"]
     novel = Text(8_000_000, 60, 2_600, 0.0, 6_000)
     assert sizes(novel, 8e12)["model.context_length"] == rung(8e12)[2], "a long document does not fit in"
 
