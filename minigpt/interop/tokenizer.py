@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Fast
 
 
+POSSESSIVE = re.compile(r"((?:\\[pP]\{\w+\}|\\.|\[(?:\\.|[^\]])+\]|[^\\\]})])\{\d+(?:,\d*)?\})\+")
+"""Repetitions such as \\d{1,3}+, which give nothing back: to the package `tokenizers`, + after them repeats them."""
+
+
 def definition(tokenizer: Tokenizer, begins_documents: bool) -> dict[str, Any]:
     """The content of the tokenizer's `tokenizer.json`; where texts begin documents, begin-of-text comes first."""
     if isinstance(tokenizer, HuggingFaceTokenizer):
@@ -81,7 +85,7 @@ def _by_bytes(tokenizer: Tokenizer) -> "Fast":
 
     vocabulary = {written_bytes(content): number for number, content in enumerate(tokenizer.token_bytes) if content}
     pairs = [(written_bytes(left), written_bytes(right)) for left, right in merges(tokenizer)]
-    pattern = tokenizer.pattern if isinstance(tokenizer, BytePairTokenizer) else None
+    pattern = POSSESSIVE.sub(r"(?>\1)", tokenizer.pattern) if isinstance(tokenizer, BytePairTokenizer) else None
     pattern = word_pattern() if isinstance(tokenizer, WordTokenizer) else pattern
     splits = [] if pattern is None else [pre_tokenizers.Split(Regex(pattern), "isolated")]
     fast = Fast(models.BPE({**vocabulary, **special_tokens(tokenizer)}, pairs, ignore_merges=bool(splits)))

@@ -1,11 +1,16 @@
 """`benchmark.py sample`: the throughput of inference."""
 
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
 
 import typer
 
+from benchmarks.llama import about, llama_cpp
 from benchmarks.workbench import JsonOption, RepeatsOption, cpu_engine, report
 
 SHAPES = {
@@ -23,45 +28,39 @@ def sample(
     repeats: RepeatsOption = 5,
     new_tokens: Annotated[int, typer.Option(min=2, help="Tokens that each text gets.")] = 100,
     as_json: JsonOption = False,
+    beside: Annotated[Literal["transformers", "llama.cpp"], typer.Option(help="Who else writes.")] = "transformers",
 ) -> None:
-    """Tokens per second beside Transformers' generate with its cache, on the same weights; one text and sixteen."""
+    """Tokens per second beside Transformers' generate or llama.cpp, on the same weights; one text and sixteen."""
     from minigpt.config.hyperparameters import ModelConfig
     from minigpt.inference.packed import inference_dtype, pack
-    from minigpt.interop.huggingface import to_transformers
     from minigpt.model.gpt import GPT
 
     bandwidth, engine = _memory_bandwidth(), cpu_engine()
     rows: list[dict[str, Any]] = []
+    last = f"memory is read at {bandwidth / 1e9:.1f} GB/s"
+    last += f"; {about()}" if beside == "llama.cpp" else ""
     for name, shape in SHAPES.items():
         model = GPT(ModelConfig(**shape)).eval()
         model.initialise(0)
         dtype = inference_dtype(model.config, None, engine.dtype, engine.device)
-        packed, reference = pack(model, dtype), to_transformers(model)
-        ours: dict[int, list[float]] = {1: [], SEQUENCES: []}
-        theirs: dict[int, list[float]] = {1: [], SEQUENCES: []}
-        for turn in range(repeats + 1):
-            for n_samples in (1, SEQUENCES):
-                rates = (
-                    throughput(packed, n_samples, new_tokens),
-                    _throughput_of_transformers(reference, n_samples, new_tokens),
-                )
-                if turn:  # the first warms up
-                    ours[n_samples].append(rates[0])
-                    theirs[n_samples].append(rates[1])
+        packed = pack(model, dtype)
+        with TemporaryDirectory() as folder:
+            others = llama_cpp(model, Path(folder)) if beside == "llama.cpp" else transformers(model)
+            rates = _in_turns({"minigpt": partial(throughput, packed), **others}, repeats, new_tokens)
         for n_samples in (1, SEQUENCES):
-            rate, other = median(ours[n_samples]), median(theirs[n_samples])
+            rate = rates["minigpt", n_samples]
             rows.append(
                 {
                     "name": name + ("" if n_samples == 1 else f", {n_samples} texts at once"),
                     "weights": str(dtype).removeprefix("torch."),
-                    "tokens_per_second": {"minigpt": rate, "transformers": other},
-                    "speedup": rate / other,
-                    "target": TARGETS[name] if n_samples == 1 else None,
+                    "tokens_per_second": {who: rates[who, n_samples] for who in ("minigpt", *others)},
+                    "speedup": rate / max(rates[who, n_samples] for who in others),
+                    "target": TARGETS[name] if n_samples == 1 and beside == "transformers" else None,
                     "fraction_of_limit": rate / n_samples * _bytes_of(packed) / bandwidth,
                 }
             )
             if n_samples > 1:
-                rows[-1]["times_one_text"] = rate / median(ours[1])
+                rows[-1]["times_one_text"] = rate / rates["minigpt", 1]
                 rows[-1]["target_times_one_text"] = 8
     document = {"memory_gigabytes_per_second": bandwidth / 1e9, "rows": rows}
     table = [
@@ -74,8 +73,21 @@ def sample(
         ]
         for row in rows
     ]
-    head = ["tokens/s", "minigpt", "Transformers", "speedup", "times one text", "of the limit"]
-    report(document, head, table, f"memory is read at {bandwidth / 1e9:.1f} GB/s", as_json)
+    head = ["tokens/s", *rows[0]["tokens_per_second"], "speedup", "times one text", "of the limit"]
+    report(document, head, table, last, as_json)
+
+
+def _in_turns(
+    sides: dict[str, Callable[[int, int], float]], repeats: int, new_tokens: int
+) -> dict[tuple[str, int], float]:
+    """The median throughput of each side, for one text and for sixteen."""
+    rates: dict[tuple[str, int], list[float]] = {(who, n): [] for who in sides for n in (1, SEQUENCES)}
+    for turn in range(repeats + 1):
+        for n_samples in (1, SEQUENCES):
+            for who, measure in sides.items():
+                rate = measure(n_samples, new_tokens)
+                rates[who, n_samples] += [rate] if turn else []  # the first warms up
+    return {side: median(measured) for side, measured in rates.items()}
 
 
 def _bytes_of(packed: Any) -> int:
@@ -97,6 +109,13 @@ def throughput(model: Any, n_samples: int, new_tokens: int) -> float:
     begin = time.perf_counter()
     steps = sum(1 for _ in generate(model, [1] * 8, settings, end_of_text=-1, seed=0, n_samples=n_samples))
     return n_samples * steps / (time.perf_counter() - begin)
+
+
+def transformers(model: Any) -> dict[str, Callable[[int, int], float]]:
+    """What measures Transformers with the same weights."""
+    from minigpt.interop.huggingface import to_transformers
+
+    return {"transformers": partial(_throughput_of_transformers, to_transformers(model))}
 
 
 def _throughput_of_transformers(model: Any, n_samples: int, new_tokens: int) -> float:

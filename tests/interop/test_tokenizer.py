@@ -58,11 +58,24 @@ def with_holes() -> Tokenizer:
     return BytePairTokenizer("holes", GPT2_PATTERN, tokens, {"<|endoftext|>": 258, "<|pad|>": 262})
 
 
+CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]"
+    r"|\s+(?!\S)|\s"
+)
+"""How tiktoken's cl100k_base cuts a text."""
+
+
+def cut_as_cl100k() -> Tokenizer:
+    learned = build_tokenizer("bpe", 700, STORIES)
+    return BytePairTokenizer("cl100k", CL100K, learned.token_bytes, {"<|endoftext|>": learned.end_of_text})
+
+
 TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "byte": lambda: build_tokenizer("byte", 0, []),
     "bpe": lambda: build_tokenizer("bpe", 700, STORIES),
     "word": lambda: build_tokenizer("word", 700, STORIES),
     "holes": with_holes,
+    "cl100k": cut_as_cl100k,
 }
 
 
