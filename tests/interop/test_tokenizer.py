@@ -88,9 +88,10 @@ def fast(tokenizer: Tokenizer) -> Fast:
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_ids_and_texts_are_the_same(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]()
-    theirs, ours = fast(tokenizer), [tokenizer.encode(text).tolist() for text in texts()]
-    assert [made.ids for made in theirs.encode_batch(texts(), add_special_tokens=False)] == ours
-    assert theirs.decode_batch(ours) == texts()
+    some = texts() if kind in ("bpe", "word") else texts()[:2000]
+    theirs, ours = fast(tokenizer), [tokenizer.encode(text).tolist() for text in some]
+    assert [made.ids for made in theirs.encode_batch(some, add_special_tokens=False)] == ours
+    assert theirs.decode_batch(ours) == some
     assert theirs.token_to_id("<|endoftext|>") == tokenizer.end_of_text
 
 
