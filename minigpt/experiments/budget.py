@@ -149,7 +149,7 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
         n_layers, width, residual = math.ceil(n_layers / 2), 3 * width // 2, 0.1
         rows = max(1, 2 ** round(math.log2(rows * length / context)))
     elif values["tokenizer.kind"] == "bpe":  # which has more to tell apart
-        width = 16 * round(1.25 * width / 16)
+        width = 3 * width // 2
     values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
     return {
         "model.dropout": 0.0 if readings(text, operations, values) < MANY_READINGS else 0.1,
