@@ -167,8 +167,7 @@ class Run:
         """What the model goes on with after a prompt (after the run's own, if none is given), without the prompt.
 
         `sampling` has the keys of a recipe's section: temperature, max_new_tokens, top_k, top_p, min_p and so on. The
-        same seed writes the same text; without one it is the run's. The text ends before the first `stop`. UserError
-        names what is not possible.
+        same seed writes the same text; without one it is the run's. The text ends before the first `stop`.
         """
         return "".join(self.stream(prompt, seed=seed, stop=stop, **sampling))
 
@@ -178,11 +177,13 @@ class Run:
         """The text of `generate`, piece by piece as it is written."""
         from minigpt.generation.sampler import Request, Sampler
 
-        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not isinstance(prompt, str | None):
+            raise UserError(f"prompt = {prompt!r}: must be a text")
+        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
         if not all(stops):
             raise UserError("stop = '': must not be empty")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise UserError(f"seed = {seed}: must be from 0 to {2**63 - 1}")
+        if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**63):
+            raise UserError(f"seed = {seed}: must be a whole number from 0 to {2**63 - 1}")
         sampler = Sampler(self.loaded, sampling, named=lambda key: f"{key} =")
         request = Request(sampler.sampling.prompt if prompt is None else prompt, seed=seed, stops=stops)
         return (text for _, text in sampler.pieces(request) if text)

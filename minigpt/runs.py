@@ -194,7 +194,7 @@ def kept_steps(folder: RunFolder, name: str = WEIGHTS) -> list[int]:
     return sorted(int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name))
 
 
-def checkpoint_step(folder: RunFolder, which: str, name: str = WEIGHTS) -> int:
+def checkpoint_step(folder: RunFolder, which: str, name: str = WEIGHTS, asked: str = "--checkpoint") -> int:
     """The step that `last`, `best` or a number names; UserError where no such checkpoint has a file of that name."""
     if which in ("last", "best"):
         index = read_index(folder)
@@ -202,7 +202,7 @@ def checkpoint_step(folder: RunFolder, which: str, name: str = WEIGHTS) -> int:
     steps = {str(step): step for step in kept_steps(folder, name)}
     if which not in steps:
         kept = f"a step {'that' if name == WEIGHTS else 'whose state'} was kept ({', '.join(steps) or 'none yet'})"
-        raise UserError(f"{folder.path}: --checkpoint {which}: must be best, last or {kept}")
+        raise UserError(f"{folder.path}: {asked} {which}: must be best, last or {kept}")
     return steps[which]
 
 

@@ -91,7 +91,7 @@ MISTAKES: dict[str, tuple[Callable[[minigpt.Run], object], str]] = {
     "sampling value": (lambda run: run.generate(temperature=-1), "temperature = -1: must be greater than or equal"),
     "sampling key": (lambda run: run.generate(temprature=1), "temprature = 1: unknown key; did you mean 'temperature'"),
     "empty stop": (lambda run: run.generate(stop=[".", ""]), "stop = '': must not be empty"),
-    "seed": (lambda run: run.stream(seed=-1), "seed = -1: must be from 0"),
+    "seed": (lambda run: run.stream(seed=-1), "seed = -1: must be a whole number from 0"),
     "long text": (lambda run: run.logits("word " * 99), "tokens, and the model sees 32 at once; shorten it"),
     "evaluation text": (lambda run: run.evaluate("none.txt"), "none.txt: there is no such file"),
     "place": (lambda run: minigpt.Page("").save(run.path / "no" / "page.html"), "page.html: cannot be written"),

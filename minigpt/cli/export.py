@@ -12,7 +12,9 @@ from minigpt.errors import typed
 def export(
     run: RunArgument,
     output: Annotated[Path, typer.Option(help="Folder (huggingface) or file (gguf) to write.")],
-    format: Annotated[str, typer.Option(help="huggingface or gguf.")] = "huggingface",  # noqa: A002
+    format: Annotated[  # noqa: A002
+        str | None, typer.Option(help="huggingface or gguf; without it as the output's name ends.")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the weights: f32 or f16, in a GGUF file also q8_0.", show_default="f32")
     ] = None,
@@ -22,6 +24,7 @@ def export(
     from minigpt.interop.export import check_format, export_run
     from minigpt.runs import load_run
 
+    format = format or ("gguf" if output.suffix == ".gguf" else "huggingface")  # noqa: A001
     dtype = check_format(format, dtype)
     loaded = load_run(run, checkpoint)
     export_run(loaded, output, format, dtype)

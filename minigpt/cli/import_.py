@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from minigpt.errors import typed
+from minigpt.errors import UserError, typed
 
 
 def import_model(
@@ -17,6 +17,8 @@ def import_model(
     """Make a run of a GPT-2, Llama, Qwen2 or Qwen3 model: sample, evaluate, explain it, or train it on."""
     from minigpt.interop.imported import write_run
 
+    if (source / "config.yaml").is_file():
+        raise UserError(f"{source}: is a run already; write with: minigpt sample {typed(source)}")
     if source.is_dir():
         from minigpt.interop.huggingface_import import read_folder
 

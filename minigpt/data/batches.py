@@ -30,12 +30,12 @@ class Batches:
         context_length: int,
         batch_size: int,
         seed: int,
-        end_of_text: int,
+        begin_of_text: int,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         assert batch_size % world_size == 0
-        self.tokens, self.context_length, self.seed, self.end_of_text = tokens, context_length, seed, end_of_text
+        self.tokens, self.context_length, self.seed, self.begin_of_text = tokens, context_length, seed, begin_of_text
         self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
         self.windows_per_epoch = (len(tokens) - context_length) // context_length
         self._order = lru_cache(maxsize=2)(self._epoch_order)
@@ -53,9 +53,9 @@ class Batches:
         return int(self._order(epoch)[place])
 
     def _window(self, start: int) -> Ids:
-        """The T + 1 tokens from `start` on, or from the first end-of-text among the T + 1 places after it."""
+        """The T + 1 tokens from `start` on, or from the first begin-of-text among the T + 1 places after it."""
         tokens = self.tokens[start : start + 2 * self.context_length + 1]
-        documents = np.flatnonzero(tokens[: len(tokens) - self.context_length] == self.end_of_text)
+        documents = np.flatnonzero(tokens[: len(tokens) - self.context_length] == self.begin_of_text)
         first = documents[0] if len(documents) else 0
         return tokens[first : first + self.context_length + 1]
 
@@ -66,14 +66,14 @@ class Batches:
         return random.permutation(n_windows) * self.context_length + offset
 
 
-def begins_with_documents(tokens: TokenStream, context_length: int, end_of_text: int) -> bool:
+def begins_with_documents(tokens: TokenStream, context_length: int, begin_of_text: int) -> bool:
     """Whether most training windows begin with a document, by the first million tokens."""
     part = tokens[: 2**20]
-    return int((part == end_of_text).sum()) * context_length >= len(part)
+    return int((part == begin_of_text).sum()) * context_length >= len(part)
 
 
 def evaluation_windows(
-    tokens: Ids | TokenStream, context_length: int, batch_size: int, end_of_text: int, stride: int | None = None
+    tokens: Ids | TokenStream, context_length: int, batch_size: int, begin_of_text: int, stride: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Windows (inputs and targets, B T) that score every token but the very first exactly once.
 
@@ -87,7 +87,7 @@ def evaluation_windows(
     while scored_to < len(tokens):
         window = np.asarray(tokens[start : start + context_length + 1]).astype(np.int64)
         if stride is None and start + len(window) < len(tokens):
-            documents = np.flatnonzero(window == end_of_text)
+            documents = np.flatnonzero(window == begin_of_text)
             if len(documents) and documents[-1] > 0:
                 window = window[: documents[-1] + 1]
         row = np.full((2, context_length), IGNORED)

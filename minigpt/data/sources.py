@@ -57,10 +57,7 @@ def open_source(config: DataConfig) -> Source:
     """The source that `data.source` names; UserError where it cannot be had."""
     name = config.source
     if name is None:
-        raise UserError(
-            "data.source = null: an imported model has no text of its own; name one, such as data.source=mine.txt, or "
-            "--text mine.txt where there is no recipe"
-        )
+        raise UserError("data.source = null: an imported model has no text of its own; name a text")
     if name == "stories":
         source = _stories(config)
     elif name == "python":

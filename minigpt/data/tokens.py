@@ -95,7 +95,7 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
     if source.has_validation:
         validation = TokenStream(open_shards(folder, manifest, "validation"))
     else:
-        cut = validation_start(train, validation_fraction, tokenizer.end_of_text)
+        cut = validation_start(train, validation_fraction, tokenizer.begin_of_text)
         train, validation = train.part(0, cut), train.part(cut, len(train))
     if len(validation) < 2:
         raise UserError(
@@ -105,11 +105,11 @@ def prepare_tokens(source: Source, tokenizer: Tokenizer, validation_fraction: fl
     return Tokens(train, validation, reused)
 
 
-def validation_start(tokens: TokenStream, fraction: float, end_of_text: int) -> int:
-    """Where the validation part begins: with the end-of-text before a document, if one is within a tenth of it."""
+def validation_start(tokens: TokenStream, fraction: float, begin_of_text: int) -> int:
+    """Where the validation part begins: with the begin-of-text before a document, if one is within a tenth of it."""
     cut = len(tokens) - max(1, round(len(tokens) * fraction))
     reach = min((len(tokens) - cut) // 10, 2**20)
-    boundaries = np.flatnonzero(tokens[max(0, cut - reach) : cut + reach] == end_of_text) + max(0, cut - reach)
+    boundaries = np.flatnonzero(tokens[max(0, cut - reach) : cut + reach] == begin_of_text) + max(0, cut - reach)
     return int(boundaries[np.abs(boundaries - cut).argmin()]) if len(boundaries) else cut
 
 
@@ -141,11 +141,19 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
 
 
 def encoded(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[TokenIds]:
-    """The ids of the pieces in order, end-of-text between documents; encoded in threads, a bounded number ahead."""
-    end = np.array([tokenizer.end_of_text], np.uint32)
+    """The ids of the pieces in order, end-of-text between documents; encoded in threads, a bounded number ahead.
+
+    Where begin-of-text is another token, each document begins with it.
+    """
+    begin = np.array([tokenizer.begin_of_text], np.uint32)
+    between = np.array(list(dict.fromkeys((tokenizer.end_of_text, tokenizer.begin_of_text))), np.uint32)
+    if len(between) > 1:
+        yield begin
 
     def encode(group: list[tuple[str, bool]]) -> TokenIds:
-        return np.concatenate([ids for text, begins in group for ids in (end[:begins], tokenizer.encode(text))])
+        return np.concatenate(
+            [ids for text, begins in group for ids in (between[: 2 * begins], tokenizer.encode(text))]
+        )
 
     waiting: deque[Future[TokenIds]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -29,7 +29,7 @@ def assess(run: Run, text: str | None = None, stride: int | None = None) -> dict
         raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
     tokens = _validation(run) if text is None else _encode(text, run)
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
-    windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.end_of_text, stride)
+    windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.begin_of_text, stride)
     device = run.model.token_embedding.weight.device
     with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
         result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer.token_bytes)

@@ -72,7 +72,7 @@ def trial(config: Config, source: Source, engine: Engine) -> float | None:
         return None
     learned, judged = _tokens(beginning, tokenizer), _tokens(end, tokenizer)
     if not end:
-        cut = validation_start(learned, config.data.validation_fraction, tokenizer.end_of_text)
+        cut = validation_start(learned, config.data.validation_fraction, tokenizer.begin_of_text)
         learned, judged = learned.part(0, cut), learned.part(cut, len(learned))
     if min(len(learned), len(judged)) < ENOUGH:
         return None
@@ -82,14 +82,14 @@ def trial(config: Config, source: Source, engine: Engine) -> float | None:
     model.initialise(config.run.seed)
     model.to(engine.device).train()
     loss, optimizers = TrainingLoss(model, engine.dtype, compiled=False), make_optimizers(model, small, engine.dtype)
-    batches = Batches(learned, shape.context_length, ROWS, config.run.seed, tokenizer.end_of_text)
+    batches = Batches(learned, shape.context_length, ROWS, config.run.seed, tokenizer.begin_of_text)
     n_steps = max(1, round(OPERATIONS / (training_flops(shape, model) * ROWS * shape.context_length)))
     for step in range(n_steps):
         with engine.autocast():
             nats = loss(*(engine.put(ids) for ids in batches.batch(step * ROWS)))
         nats.backward()
         optimizers.step(learning_rate_factor(config.schedule, step, step / n_steps))
-    windows = evaluation_windows(judged, shape.context_length, ROWS, tokenizer.end_of_text)
+    windows = evaluation_windows(judged, shape.context_length, ROWS, tokenizer.begin_of_text)
     with engine.autocast():
         return evaluate(model, windows, tokenizer.token_bytes).bits_per_byte
 

@@ -83,6 +83,7 @@ class Sampler:
 
     def print_samples(self, request: Request) -> None:
         """Write every text with its prompt to standard output; a single one as it comes."""
+        self.run.tokenizer.encode(request.prompt)  # before any of it is shown
         if request.n_samples == 1:
             print(request.prompt, end="", flush=True)  # noqa: T201
             for _, text in self.pieces(request):

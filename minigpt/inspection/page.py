@@ -86,10 +86,10 @@ def default_prompt(run: Run) -> str:
         prompt = "Alice gave Bob"
     ids = run.tokenizer.encode(prompt).tolist()
     if not ids:
-        end, settings = run.tokenizer.end_of_text, SamplingConfig(max_new_tokens=DEFAULT_LENGTH)
-        ids = [int(step.token_ids) for step in generate(run.model, [end], settings, end_of_text=end, seed=0)]
-    limit = min(DEFAULT_LENGTH, run.config.model.context_length - 1)
-    text = run.tokenizer.decode(ids[:limit])
+        begin, end = run.tokenizer.encode_prompt("", True), run.tokenizer.end_of_text
+        written = generate(run.model, begin, SamplingConfig(max_new_tokens=DEFAULT_LENGTH), end_of_text=end, seed=0)
+        ids = [int(step.token_ids) for step in written]
+    text = run.tokenizer.decode(ids[: (limit := min(DEFAULT_LENGTH, run.config.model.context_length - 1))])
     while len(run.tokenizer.encode(text)) > limit:  # bytes that are no character become longer in text
         text = text[:-1]
     return text

@@ -12,7 +12,7 @@ from minigpt.interop.card import card
 from minigpt.interop.huggingface import settings, their_weights
 from minigpt.interop.tokenizer import definition, special_tokens
 from minigpt.runs import Run
-from minigpt.storage.writing import beside, write_through
+from minigpt.storage.writing import beside, check_free, flush_folder, write_through
 from minigpt.tokenizers import Tokenizer
 
 DTYPES = {"huggingface": ("f32", "f16"), "gguf": ("f32", "f16", "q8_0")}
@@ -35,9 +35,7 @@ def export_run(run: Run, path: Path, format: str = "huggingface", dtype: str | N
     UserError where something is at `path`, or the model or its tokenizer cannot be carried over.
     """
     dtype = check_format(format, dtype)
-    if path.exists():
-        raise UserError(f"{path}: exists already; name another place with --output, or move it away")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_free(path)
     if format == "gguf":
         from minigpt.interop.gguf import export_gguf
 
@@ -56,14 +54,20 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
         "tokenizer.json": definition(tokenizer, begins),
         "tokenizer_config.json": _tokenizer_config(tokenizer, run.config.model.context_length),
     }
-    weights = {name: weight.to(dtype) for name, weight in their_weights(run.model).items()}
+    weights = their_weights(run.model)
+    for name, weight in weights.items():
+        if weight.abs().max() > torch.finfo(dtype).max:
+            raise UserError(f"{name}: has numbers that are too large for f16; export with --dtype f32")
+        weights[name] = weight.to(dtype)
     with beside(path) as partial:
         partial.mkdir()
         for name, document in documents.items():
             write_through(partial / name, f"{json.dumps(document, indent=1, ensure_ascii=False)}\n".encode())
-        write_through(partial / "README.md", card(run).encode())
+        n_parameters = sum(weight.numel() for weight in weights.values())
+        write_through(partial / "README.md", card(run, path.resolve().name, n_parameters).encode())
         write_through(partial / "model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
-        partial.rename(path)
+        partial.replace(path)
+    flush_folder(path.parent)
 
 
 def _generation(run: Run) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def family_of(config: ModelConfig) -> Family:
         return "gpt2"
     if config.qk_norm and config.bias:
         raise UserError(
-            "model.bias = True: Qwen3 has no biases, and Llama no model.qk_norm, so this run cannot be exported; "
-            "train one with model.bias=false or model.qk_norm=false"
+            "model.bias = True: Qwen3 has no biases in its feed-forward, and Llama no model.qk_norm, so this run "
+            "cannot be exported; train one with model.bias=false or model.qk_norm=false"
         )
     return "qwen3" if config.qk_norm else "llama"

@@ -57,7 +57,9 @@ def export_gguf(run: Run, path: Path, dtype: str) -> None:
         with beside(path) as partial:
             with closing(gguf.GGUFWriter(partial, family)) as writer:
                 writer.add_name(run.config.run.name)
-                writer.add_description("trained with minigpt")
+                writer.add_description(
+                    f"{'imported into' if run.config.data.source is None else 'trained with'} minigpt"
+                )
                 writer.add_file_type(FILE_TYPES[dtype])
                 writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
                 for key, value in settings(config).items():

@@ -71,7 +71,7 @@ def cut_of_definition(content: Mapping[str, Any]) -> str:
     for name, cut in CUTS.items():
         if cut == wanted:
             return name
-    shown = ", ".join(patterns) or None
+    shown = ", ".join(patterns)[:50]
     raise UserError(f"tokenizer: pre_tokenizer = {shown!r}: llama.cpp does not cut texts so; export to huggingface")
 
 

@@ -171,9 +171,13 @@ def _set_scores(made: Vocabulary, known: Mapping[str, int], pairs: list[list[str
             made.types[number] = TokenType.BYTE
 
 
+LONGEST_JOINED = 512
+"""Characters of a token that is looked for in others; SentencePiece's own have 16 at most."""
+
+
 def ways_to_join(tokens: set[str]) -> set[tuple[str, str]]:
     """All pairs of tokens that together are a token."""
-    ways = ((token[:n], token[n:]) for token in tokens for n in range(1, len(token)))
+    ways = ((token[:n], token[n:]) for token in tokens if len(token) <= LONGEST_JOINED for n in range(1, len(token)))
     return {way for way in ways if tokens.issuperset(way)}
 
 

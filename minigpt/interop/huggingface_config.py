@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, StrictInt, ValidationError
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
@@ -22,7 +22,16 @@ ONLY: dict[str, tuple[object, ...]] = {
 """Settings with the values that minigpt's model has."""
 
 
-class Gpt2(BaseModel):
+class Common(BaseModel):
+    """What all families have."""
+
+    model_type: str | None = None
+    layer_types: list[str] | None = None
+    rope_parameters: dict[str, Any] | None = None
+    eos_token_id: StrictInt | list[StrictInt] | None = None
+
+
+class Gpt2(Common):
     """What config.json says of a GPT-2, with the defaults of Transformers."""
 
     vocab_size: int = 50_257
@@ -55,7 +64,7 @@ class Gpt2(BaseModel):
         return True
 
 
-class Llama(BaseModel):
+class Llama(Common):
     """What config.json says of a Llama, with the defaults of Transformers."""
 
     vocab_size: int = 32_000
@@ -125,11 +134,11 @@ FAMILIES: dict[str, type[Gpt2 | Llama]] = {"gpt2": Gpt2, "llama": Llama, "qwen2"
 
 def read_settings(document: Mapping[str, Any], place: Path) -> tuple[Gpt2 | Llama, ModelConfig]:
     """A family's settings and the same as a shape; UserError where it is another family, or has what minigpt lacks."""
-    family = document.get("model_type")
-    if family not in FAMILIES:
-        raise UserError(f"{place}: model_type = {family!r}: minigpt can have models of {', '.join(FAMILIES)}")
-    _check(document, place)
     try:
+        family = Common.model_validate(document).model_type or ""
+        if family not in FAMILIES:
+            raise UserError(f"{place}: model_type = {family!r}: minigpt can have models of {', '.join(FAMILIES)}")
+        _check(document, place)
         settings = FAMILIES[family].model_validate({**document, **_rope(document, place)})
         shape = ModelConfig(
             **settings.shape(),
@@ -142,7 +151,7 @@ def read_settings(document: Mapping[str, Any], place: Path) -> tuple[Gpt2 | Llam
         first = error.errors()[0]
         key = "".join(f"{part} = {first['input']}: " for part in first["loc"][:1])
         reason = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{place}: {key}{reason}; put back what the model was saved with") from None
+        raise UserError(f"{place}: {key}{reason}; put back what the model was saved with, or import another") from None
     return settings, shape
 
 

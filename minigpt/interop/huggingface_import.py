@@ -1,15 +1,17 @@
 """Read a folder of Hugging Face Transformers: config.json, safetensors in one file or several, tokenizer.json."""
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from minigpt.config.hyperparameters import ModelConfig
+from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.errors import UserError
 from minigpt.interop.huggingface import is_transposed, their_name
 from minigpt.interop.huggingface_config import Gpt2, Llama, read_settings
@@ -18,6 +20,7 @@ from minigpt.model.gpt import GPT
 from minigpt.storage.checksums import read_json
 from minigpt.tokenizers.huggingface import HuggingFaceTokenizer
 
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 AGAIN = "copy the folder again from where it was whole"
 CONSTANT = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 """What older versions of Transformers have saved with the weights, and is none."""
@@ -27,20 +30,39 @@ def read_folder(path: Path) -> Imported:
     """The model in a folder; UserError where it is of another family, has what minigpt lacks, or is damaged."""
     document = read_json(path / "config.json")
     settings, shape = read_settings(document, path / "config.json")
-    tokenizer = read_tokenizer(path, document, settings.vocab_size)
-    return Imported(path, shape, tokenizer, tokenizer.begins_texts, Weights(path, settings, shape))
+    generation = read_json(path / "generation_config.json") if (path / "generation_config.json").is_file() else {}
+    tokenizer = read_tokenizer(path, document, generation, settings.vocab_size)
+    weights = Weights(path, settings, shape)
+    return Imported(path, shape, tokenizer, tokenizer.begins_texts, weights, read_sampling(generation, path))
 
 
-def read_tokenizer(path: Path, config: Mapping[str, Any], vocab_size: int) -> HuggingFaceTokenizer:
+def read_sampling(generation: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """How the model is to be sampled, as generation_config.json says it; UserError where that is not possible."""
+    asked = {name: generation[name] for name in SAMPLING if generation.get(name) is not None}
+    asked |= {} if generation.get("do_sample", True) else {"temperature": 0.0}
+    asked = {name: value for name, value in asked.items() if (name, value) != ("top_k", 0)}
+    try:
+        SamplingConfig(**asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{first['loc'][0]} = {first['input']}: {first['msg']}"
+        raise UserError(f"{path / 'generation_config.json'}: {reason}; mend it there") from None
+    return asked
+
+
+def read_tokenizer(
+    path: Path, config: Mapping[str, Any], generation: Mapping[str, Any], vocab_size: int
+) -> HuggingFaceTokenizer:
     """The folder's tokenizer; UserError where it has none, or no end of text."""
     place = path / "tokenizer.json"
     if not place.is_file():
         again = f'AutoTokenizer.from_pretrained("{path}").save_pretrained("{path}")'
         raise UserError(f"{place}: is not there; make it with transformers: {again}")
     definition = read_json(place)
-    generation = read_json(path / "generation_config.json") if (path / "generation_config.json").is_file() else {}
-    ends = config.get("eos_token_id", generation.get("eos_token_id"))
+    ends = generation.get("eos_token_id") if config.get("eos_token_id") is None else config["eos_token_id"]
     end = ends[0] if isinstance(ends, list) and ends else ends
+    if isinstance(ends, list) and len(ends) > 1:
+        print(f"warning: {path}: eos_token_id = {ends}: minigpt ends a text at {end} only", file=sys.stderr)  # noqa: T201
     if not isinstance(end, int):
         raise UserError(f"{path / 'config.json'}: eos_token_id = {ends}: must be the id of the token that ends a text")
     try:
@@ -95,7 +117,10 @@ def _files_of_weights(path: Path) -> dict[str, Path]:
         files = read_json(index).get("weight_map")
         if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
             raise UserError(f"{index}: damaged (weight_map); {AGAIN}")
-        return {name: path / Path(file).name for name, file in files.items()}
+        found = {name: path / Path(file).name for name, file in files.items()}
+        if lacking := [str(file) for file in found.values() if not file.is_file()]:
+            raise UserError(f"{lacking[0]}: is not there, and {index.name} names it; {AGAIN}")
+        return found
     if not single.is_file():
         new = f'AutoModelForCausalLM.from_pretrained("{path}").save_pretrained("{path}")'
         raise UserError(f"{single}: is not there, and other weights could run code; make it with transformers: {new}")

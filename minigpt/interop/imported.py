@@ -2,8 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from minigpt.model.gpt import GPT
 from minigpt.runs import METADATA, WEIGHTS, Index, RunFolder
 from minigpt.storage.checksums import sealed
 from minigpt.storage.version import installed_version
-from minigpt.storage.writing import beside, write_whole
+from minigpt.storage.writing import beside, check_free, flush_folder, write_whole
 from minigpt.tokenizers import Tokenizer
 
 
@@ -33,20 +35,21 @@ class Imported:
     """Whether a text is to begin with the tokenizer's begin-of-text."""
     weight: Callable[[str], Tensor]
     """A parameter of `GPT(shape)` by its name, of any dtype; UserError where it is not there."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """How it is to be sampled, where that is known."""
 
 
 def write_run(model: Imported, path: Path) -> RunFolder:
     """Write a model as the run at `path`; UserError where something is there, or where the model is not whole."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path}: exists already; name another place with --output")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_free(path)
+    name = re.sub("[^A-Za-z0-9._-]+", "-", path.resolve().name).lstrip("._-") or "imported"
     config = Config.model_validate(
         {
-            "run": {"name": "imported", "directory": str(path)},
+            "run": {"name": name, "directory": str(path)},
             "data": {"source": None},
-            "tokenizer": {"kind": model.tokenizer.kind, "vocab_size": max(257, model.tokenizer.vocab_size)},
+            "tokenizer": {"kind": model.tokenizer.kind, "vocab_size": min(max(257, model.tokenizer.vocab_size), 10**6)},
             "model": model.shape,
-            "sampling": {"begin_document": model.begins_documents},
+            "sampling": {**model.sampling, "begin_document": model.begins_documents},
         }
     )
     with beside(path) as partial:
@@ -71,6 +74,7 @@ def write_run(model: Imported, path: Path) -> RunFolder:
         write_whole(folder.index, sealed(asdict(Index(0, None))))
         save_recipe(config, folder.config)
         partial.replace(path)
+    flush_folder(path.parent)
     return RunFolder(path)
 
 
@@ -97,7 +101,11 @@ def write_weights(path: Path, model: Imported) -> str:
                     f"{model.source}: {name} has the shape {tuple(weight.shape)} and should have {tuple(shape)}; "
                     "its settings are another model's"
                 )
+            if not weight.is_floating_point() or not weight.isfinite().all():
+                raise UserError(f"{model.source}: {name} holds what are no numbers; get the model again")
             content = weight.to(torch.float32).contiguous().numpy().data
             file.write(content)
             digest.update(content)
+        file.flush()
+        os.fsync(file.fileno())
     return digest.hexdigest()

@@ -25,17 +25,30 @@ POSSESSIVE = re.compile(r"((?:\\[pP]\{\w+\}|\\.|\[(?:\\.|[^\]])+\]|[^\\\]})])\{\
 
 def definition(tokenizer: Tokenizer, begins_documents: bool) -> dict[str, Any]:
     """The content of the tokenizer's `tokenizer.json`; where texts begin documents, begin-of-text comes first."""
+    names = {token: name for name, token in special_tokens(tokenizer).items()}
+    begin = names[tokenizer.begin_of_text]
     if isinstance(tokenizer, HuggingFaceTokenizer):
-        return dict(tokenizer.definition)
+        made = dict(tokenizer.definition)
+        if begins_documents != tokenizer.begins_texts:
+            made["post_processor"] = _putting_first(begin, tokenizer.begin_of_text) if begins_documents else None
+        return made
     from tokenizers import AddedToken
-    from tokenizers.processors import TemplateProcessing
 
     fast = _by_character(tokenizer) if isinstance(tokenizer, CharacterTokenizer) else _by_bytes(tokenizer)
     fast.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special_tokens(tokenizer)])
-    if begins_documents:
-        end = (END_OF_TEXT, tokenizer.end_of_text)
-        fast.post_processor = TemplateProcessing(f"{END_OF_TEXT} $A", f"{END_OF_TEXT} $A {END_OF_TEXT} $B", [end])
-    return json.loads(fast.to_str())
+    made = json.loads(fast.to_str())
+    return made | {"post_processor": _putting_first(begin, tokenizer.begin_of_text)} if begins_documents else made
+
+
+def _putting_first(name: str, token: int) -> dict[str, Any]:
+    """A `post_processor` that puts a special token before a text."""
+    special, text = {"SpecialToken": {"id": name, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [special, text],
+        "pair": [special, text, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {name: {"id": name, "ids": [token], "tokens": [name]}},
+    }
 
 
 def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:

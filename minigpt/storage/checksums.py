@@ -61,6 +61,8 @@ def unsealed(document: Mapping[str, Any]) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds; DamageError where it holds none."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would have no end
+            raise DamageError(f"{path}: is no file")
         if path.is_file() and path.stat().st_size > LARGEST:
             raise DamageError(f"{path}: damaged (larger than {LARGEST:,} bytes)")
         document = json.loads(path.read_bytes())

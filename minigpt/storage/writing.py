@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from minigpt.errors import UserError
+
 NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF}
 """What file systems answer that cannot flush a folder: many network shares."""
 
@@ -40,6 +42,13 @@ def beside(path: Path) -> Iterator[Path]:
         yield partial
     finally:
         _delete(partial)
+
+
+def check_free(path: Path) -> None:
+    """UserError where something is that a new file or folder would replace; an empty folder is nothing."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: exists already; name another place with --output, or move it away")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _delete(path: Path) -> None:

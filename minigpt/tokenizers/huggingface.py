@@ -51,18 +51,25 @@ class HuggingFaceTokenizer(Tokenizer):
             raise ValueError(f"the special token {nameless[0]} is not among the tokenizer's")
         special = {token for token, content in enumerate(self.token_bytes) if token in named and not content}
         self.special_tokens = {named[token]: token for token in sorted(special | {end_of_text, self.begin_of_text})}
+        self._unknown = self._fast.token_to_id(str(definition.get("model", {}).get("unk_token")))
         self._complete = set(SINGLE_BYTES) <= set(self.token_bytes)
 
     def _encode(self, text: str) -> TokenIds:
         try:
-            ids = np.array(self._fast.encode(text, add_special_tokens=False).ids, np.uint32)
+            made = self._fast.encode(text, add_special_tokens=False)
         except Exception as error:  # the package raises nothing more particular
             raise UserError(
                 f"tokenizer: cannot encode this text ({error}); leave out what it has not learned"
             ) from None
-        if not self._complete and self.decode_bytes(ids) != text.encode():
-            raise UserError("tokenizer: there are characters in this text that it has not learned; leave them out")
-        return ids
+        if not self._complete:
+            read = {place for begin, end in made.offsets for place in range(begin, end)}
+            unread = [place for place, character in enumerate(text) if place not in read and not character.isspace()]
+            if unread or self._unknown in made.ids:
+                which = f" ({text[unread[0]]!r})" if unread else ""
+                raise UserError(
+                    f"tokenizer: there are characters in this text{which} that it has not learned; leave them out"
+                )
+        return np.array(made.ids, np.uint32)
 
     def _bytes_of_tokens(self, vocab_size: int) -> list[bytes]:
         vocabulary = self._fast.get_vocab(with_added_tokens=True)

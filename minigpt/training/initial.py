@@ -54,7 +54,7 @@ def find_initial(config: Config) -> Initial | None:
             "on it is not chosen; leave model and tokenizer out, and give the others a value"
         )
     folder = open_folder(Path(training.init_from))
-    step = checkpoint_step(folder, training.init_checkpoint)
+    step = checkpoint_step(folder, training.init_checkpoint, asked="training.init_checkpoint =")
     before = load_config(folder)
     own_tokenizer(folder, before, step, WEIGHTS)
     _check_asked(config, "tokenizer", before.tokenizer.model_dump(), ())

@@ -12,7 +12,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import check_chosen, load_recipe, save_recipe
 from minigpt.data.batches import begins_with_documents
 from minigpt.data.sources import Source, absolute, open_source
-from minigpt.errors import UserError
+from minigpt.errors import UserError, typed
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
 from minigpt.hardware.device import Engine
@@ -54,7 +54,7 @@ def start(config: Config, overwrite: bool = False, hooks: Hooks = NO_HOOKS) -> t
     elif "tokenizer.kind" not in config.auto:
         check_kind(config.tokenizer.kind)
     folder = RunFolder(Path(config.run.directory or f"runs/{config.run.name}"))
-    if initial and folder.path.absolute() == initial.folder.path.absolute():
+    if initial and folder.path.resolve() == initial.folder.path.resolve():
         raise UserError(f"{folder.path}: is the run of training.init_from; choose another run.name or run.directory")
     with join_processes() as processes:
         if processes.first:
@@ -76,6 +76,11 @@ def resume(
     """
     folder = open_folder(path)
     before, config = load_config(folder), load_recipe(folder.config, changes)
+    if before.data.source is None:
+        raise UserError(
+            f"{folder.path}: was imported, and there is no training to go on with; train it on a text with: "
+            f"minigpt train configs/finetune.yaml {typed(Path(f'training.init_from={folder.path}'))} data.source=TEXT"
+        )
     check_chosen(before, folder.config)
     check_chosen(config, Path("command line"))
     check_fixed(before, config)
@@ -157,7 +162,7 @@ def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
     """The config with a prompt that the model can read: of characters that it learns, and begun as it learns it."""
     sampling = config.sampling
     if sampling.begin_document == "auto":
-        begin = begins_with_documents(corpus.train, config.model.context_length, corpus.tokenizer.end_of_text)
+        begin = begins_with_documents(corpus.train, config.model.context_length, corpus.tokenizer.begin_of_text)
         sampling = sampling.model_copy(update={"begin_document": begin})
     try:
         corpus.tokenizer.encode(sampling.prompt)

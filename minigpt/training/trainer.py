@@ -60,7 +60,7 @@ class Trainer:
             config.model.context_length,
             config.training.batch_size,
             config.run.seed,
-            corpus.tokenizer.end_of_text,
+            corpus.tokenizer.begin_of_text,
             processes.rank,
             processes.world_size,
         )
@@ -176,8 +176,8 @@ class Trainer:
         """Loss on the same validation tokens every time, shared out over the processes; remembers the best."""
         length, limit = self.config.model.context_length, self.config.training.evaluation_tokens
         batch_size = max(1, TOKENS_AT_ONCE // length)
-        end_of_text = self.corpus.tokenizer.end_of_text
-        windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size, end_of_text)
+        begin_of_text = self.corpus.tokenizer.begin_of_text
+        windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size, begin_of_text)
         mine = islice(windows, self.processes.rank, None, self.processes.world_size)
         with eager(), self.engine.autocast():
             part = evaluate(self.model, mine, self.corpus.tokenizer.token_bytes)

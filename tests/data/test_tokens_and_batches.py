@@ -190,16 +190,16 @@ def documents(*lengths: int) -> TokenStream:
 
 
 def test_training_windows_begin_with_a_document_where_one_begins_soon() -> None:
-    short = Batches(documents(*[7] * 200), 16, 8, 1, end_of_text=0)
+    short = Batches(documents(*[7] * 200), 16, 8, 1, begin_of_text=0)
     assert all((short.batch(row)[0][:, 0] == 0).all() for row in range(short.windows_per_epoch))
-    long = Batches(documents(*[500] * 5), 16, 8, 1, end_of_text=0)
+    long = Batches(documents(*[500] * 5), 16, 8, 1, begin_of_text=0)
     first = torch.cat([long.batch(row)[0] for row in range(0, long.windows_per_epoch // 8 * 8, 8)])
     assert 0 < (first[:, 0] == 0).sum() <= 5
     assert ((first == 0).sum(1) == (first[:, 0] == 0)).all()  # nowhere else
 
 
 def test_evaluation_windows_begin_with_a_document_where_one_begins() -> None:
-    windows = [inputs[0] for inputs, _ in evaluation_windows(documents(5, 5, 30, 5), 16, 1, end_of_text=0)]
+    windows = [inputs[0] for inputs, _ in evaluation_windows(documents(5, 5, 30, 5), 16, 1, begin_of_text=0)]
     scored = [int((targets != IGNORED).sum()) for _, targets in evaluation_windows(documents(5, 5, 30, 5), 16, 1, 0)]
     assert [int(window[0]) for window in windows] == [0, 0, 3, 0]
     assert scored == [12, 16, 15, 5]

@@ -1,6 +1,7 @@
 """To Transformers and back: the same logits, texts and ids; what cannot be carried over is named."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
+from minigpt.interop.export import export_run
 from minigpt.interop.huggingface import settings, their_weights, to_transformers
 from minigpt.interop.huggingface_import import read_folder
 from minigpt.interop.imported import write_run
@@ -220,8 +222,15 @@ def edit(folder: Path, **values: Any) -> None:
         ({"num_hidden_layers": 1}, "layers.1."),
         ({"num_hidden_layers": 3}, "layers.2."),
         ({"vocab_size": 5}, "more tokens than the 5"),
-        ({"eos_token_id": None}, "eos_token_id = None"),
+        ({"eos_token_id": []}, "eos_token_id = []"),
         ({"eos_token_id": 10**6}, "not among"),
+        ({"eos_token_id": True}, "eos_token_id"),
+        ({"model_type": []}, "model_type = []"),
+        ({"layer_types": 5}, "layer_types = 5"),
+        ({"layer_types": ["a", 1]}, "layer_types"),
+        ({"rope_parameters": [1]}, "rope_parameters = [1]"),
+        ({"vocab_size": 10**7}, "should have"),
+        ({"max_position_embeddings": 10**7}, "less than or equal"),
     ],
 )
 def test_what_a_folder_asks_for_in_vain_is_named(
@@ -259,6 +268,44 @@ def test_a_damaged_folder_is_refused(name: str, damage: str, exported: Path, tmp
     assert name in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pipe_is_not_waited_for(exported: Path, tmp_path: Path) -> None:
+    folder = copy(exported, tmp_path)
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    with pytest.raises(UserError, match="is no file"):
+        read_folder(folder)
+
+
+def test_what_ends_a_text_and_how_it_is_sampled_come_along(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy(exported, tmp_path)
+    edit(folder, eos_token_id=[3, 4])
+    generation = {"temperature": 0.3, "top_k": 0, "top_p": 0.9, "repetition_penalty": 1.5}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    write_run(read_folder(folder), tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert run.tokenizer.end_of_text == 3
+    assert "[3, 4]: minigpt ends a text at 3 only" in capsys.readouterr().err
+    sampling = run.config.sampling
+    assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.3, None, 0.9)
+    assert sampling.repetition_penalty == 1.5
+
+
+def test_weights_that_are_no_numbers_or_too_large_are_refused(exported: Path, run: Path, tmp_path: Path) -> None:
+    folder = copy(exported, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="no numbers"):
+        write_run(read_folder(folder), tmp_path / "run")
+    large = load_run(run)
+    with torch.no_grad():
+        large.model.final_norm.weight[0] = 1e6
+    with pytest.raises(UserError, match="too large for f16"):
+        export_run(large, tmp_path / "large", "huggingface", "f16")
 
 
 def test_a_tensor_that_minigpt_has_no_place_for_is_told(exported: Path, tmp_path: Path) -> None:

@@ -4,11 +4,18 @@ import json
 import random
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer as Fast
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 
 from minigpt.data import stories
+from minigpt.data.sources import Piece
+from minigpt.data.tokens import encoded
+from minigpt.errors import UserError
 from minigpt.interop.tokenizer import definition
 from minigpt.tokenizers import Tokenizer, build_tokenizer
 from minigpt.tokenizers.base import SINGLE_BYTES
@@ -124,3 +131,26 @@ def test_where_a_text_begins_a_document_end_of_text_comes_first() -> None:
     back = HuggingFaceTokenizer(made, tokenizer.vocab_size, tokenizer.end_of_text)
     assert back.begins_texts
     assert back.begin_of_text == tokenizer.end_of_text
+    for begins in (True, False):  # whatever it did before, an export does what the run does
+        ids = Fast.from_str(json.dumps(definition(back, begins))).encode("the").ids
+        assert ids == tokenizer.encode_prompt("the", begins)
+
+
+def test_documents_begin_with_begin_of_text_where_that_is_another_token() -> None:
+    ours = TOKENIZERS["holes"]()
+    tokenizer = HuggingFaceTokenizer(definition(ours, False), ours.vocab_size, 258, 262)
+    pieces = [Piece("hello", True), Piece("the", True)]
+    assert np.concatenate(list(encoded(pieces, tokenizer))).tolist() == [
+        *[262, *ours.encode("hello"), 258],
+        *[262, *ours.encode("the")],
+    ]
+
+
+@pytest.mark.parametrize("pre", [ByteLevel(add_prefix_space=True), Metaspace()])
+def test_a_space_that_is_put_before_a_text_is_no_loss_and_an_unknown_character_is(pre: Any) -> None:
+    theirs = Fast(BPE({letter: number for number, letter in enumerate("Ġ▁helo<")}, [], unk_token="<"))
+    theirs.pre_tokenizer = pre
+    tokenizer = HuggingFaceTokenizer(json.loads(theirs.to_str()), 8, 6)
+    assert len(tokenizer.encode("hello hello")) == 12
+    with pytest.raises(UserError, match="not learned"):
+        tokenizer.encode("help")

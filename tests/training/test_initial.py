@@ -94,7 +94,7 @@ def test_a_longer_context_and_dropout_are_allowed(recipe: Path) -> None:
         ("model.n_layers=auto", "model.n_layers = auto"),
         ("tokenizer.kind=byte", "tokenizer.kind = byte"),
         ("training.init_from=nowhere", "nowhere: not a run folder"),
-        ("training.init_checkpoint=5", "--checkpoint 5"),
+        ("training.init_checkpoint=5", "training.init_checkpoint = 5"),
         (f"training.init_sha256={'0' * 64}", "training.init_sha256"),
     ],
 )
@@ -105,8 +105,11 @@ def test_what_does_not_fit_is_named(change: str, says: str, recipe: Path) -> Non
     assert told.count("\n") == 1
 
 
-def test_a_run_is_not_replaced_by_one_that_begins_with_it(recipe: Path, run: Path) -> None:
-    words: list[Any] = ["train", recipe, f"run.directory={run}", "--overwrite"]
+@pytest.mark.parametrize("place", ["{}", "{}/../{}", "link"])
+def test_a_run_is_not_replaced_by_one_that_begins_with_it(place: str, recipe: Path, run: Path) -> None:
+    (recipe.parent / "link").symlink_to(run)
+    directory = recipe.parent / place.replace("{}", str(run), 1).replace("{}", run.name)
+    words: list[Any] = ["train", recipe, f"run.directory={directory}", "--overwrite"]
     done = minigpt(*words, cwd=recipe.parent)
     assert (done.returncode, "training.init_from" in done.stderr) == (2, True)
     load_run(run)
