@@ -212,11 +212,9 @@ def load_run(path: Path, which: str = "best", device: torch.device | None = None
     config = load_config(folder)
     step = checkpoint_step(folder, which)
     tokenizer = own_tokenizer(folder, config, step, WEIGHTS)
-    with torch.device("meta"):
-        smallest = 4 * GPT(config.model).n_parameters()
     with or_another(folder, step, WEIGHTS):
         weights = checked(folder, step, WEIGHTS)
-        if weights.stat().st_size < smallest:  # before there is memory for so many
+        if weights.stat().st_size < 4 * config.model.n_weights:  # before there is memory for so many
             raise DamageError(f"{weights}: is too small for the model of {folder.config}")
         model = GPT(config.model)
         load_weights(model, weights)

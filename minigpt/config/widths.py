@@ -38,10 +38,22 @@ class Widths(Section):
     """What a model's section works out and refuses; its fields stand in hyperparameters.py."""
 
     if TYPE_CHECKING:
+        vocab_size: int | None
+        n_layers: int
         n_heads: int
         n_kv_heads: int
+        d_model: int
         d_head: int
+        d_ff: int
+        feed_forward: str
         position: str
+
+    @property
+    def n_weights(self) -> int:
+        """Numbers in the matrices of all blocks and in the embedding: nearly all that the model has, and never more."""
+        attention = 2 * (self.n_heads + self.n_kv_heads) * self.d_head
+        feed_forward = (3 if self.feed_forward == "swiglu" else 2) * self.d_ff
+        return self.d_model * (self.n_layers * (attention + feed_forward) + (self.vocab_size or 0))
 
     @model_validator(mode="before")
     @classmethod
