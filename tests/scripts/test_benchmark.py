@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from conftest import TINY
+from conftest import TINY, minigpt
 
 from benchmarks import gpu, prepare, sample, step, train
 from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
@@ -72,6 +72,7 @@ def test_preparation_is_compared_with_tiktokens_own(
     recipe = {"tokenizer": {"kind": "byte"}, "model": model, "training": {"batch_size": 2}}
     (tmp_path / "shakespeare.yaml").write_text(yaml.safe_dump(recipe))
     monkeypatch.setattr(prepare, "CONFIGS", tmp_path)
+    monkeypatch.setattr(prepare, "run_minigpt", lambda *words: minigpt(*words, cwd=tmp_path).check_returncode())
     prepare.prepare(megabytes=1, vocab_size=300, repeats=1, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["ratio"] == pytest.approx(document["seconds"]["minigpt"] / document["seconds"]["tiktoken"])
