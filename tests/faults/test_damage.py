@@ -24,7 +24,7 @@ from minigpt.data.stories import generate
 
 PLACES = 84
 """At which each file is cut and flipped."""
-SOME = 2
+SOME = 1
 """Of these damages to each file."""
 FILES = (
     "runs/tiny/config.yaml",

@@ -19,7 +19,7 @@ pytest.importorskip("resource", reason="processes that are killed are forks of t
 from forked import ALL, Done, Happening, fill_disk, forked, sends
 
 CHANGES = [*TINY, "data.n_stories=100", "training.max_steps=6", "training.evaluate_every=3", "model.dropout=0.1"]
-SOME = 3
+SOME = 2
 HAPPENINGS: dict[str, tuple[Happening, set[int]]] = {
     "kill": (sends(signal.SIGKILL), {-signal.SIGKILL}),
     "interrupt": (sends(signal.SIGINT), {130}),
