@@ -3,9 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from minigpt.tokenizers import Tokenizer
@@ -114,15 +113,12 @@ def word_pattern() -> str:
 
     Other programs know another version of Unicode.
     """
-    letters, digits, white = (_ranges(re.compile(sort).match) for sort in (r"[^\W\d_]", r"\d", r"\s"))
+    every = "".join(chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    letters, digits, white = (_ranges(sort, every) for sort in (r"[^\W\d_]", r"\d", r"\s"))
     return f" ?[{letters}]+| ?[{digits}]+| ?[^{letters}{digits}{white}]+|[{white}]+(?![^{white}])|[{white}]+"
 
 
-def _ranges(belongs: Callable[[str], Any]) -> str:
-    """The characters that belong to a sort, as ranges inside the brackets of a regular expression."""
-    known = (code for code in range(sys.maxunicode + 1) if belongs(chr(code)))
-    written = []
-    for _, run in groupby(enumerate(known), lambda pair: pair[1] - pair[0]):
-        codes = [code for _, code in run]
-        written.append(rf"\x{{{codes[0]:X}}}-\x{{{codes[-1]:X}}}")
-    return "".join(written)
+def _ranges(sort: str, every: str) -> str:
+    """The characters of a sort, of all in their order, as ranges inside the brackets of a regular expression."""
+    runs = (found[0] for found in re.finditer(f"{sort}+", every))
+    return "".join(rf"\x{{{ord(run[0]):X}}}-\x{{{ord(run[-1]):X}}}" for run in runs)
