@@ -56,7 +56,7 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
     }
     weights = their_weights(run.model)
     for name, weight in weights.items():
-        if weight.abs().max() > torch.finfo(dtype).max:
+        if max(bound.abs() for bound in weight.aminmax()) > torch.finfo(dtype).max:
             raise UserError(f"{name}: has numbers that are too large for f16; export with --dtype f32")
         weights[name] = weight.to(dtype)
     with beside(path) as partial:

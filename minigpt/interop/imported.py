@@ -101,7 +101,7 @@ def write_weights(path: Path, model: Imported) -> str:
                     f"{model.source}: {name} has the shape {tuple(weight.shape)} and should have {tuple(shape)}; "
                     "its settings are another model's"
                 )
-            if not weight.is_floating_point() or not weight.isfinite().all():
+            if not weight.is_floating_point() or not all(bound.isfinite() for bound in weight.aminmax()):
                 raise UserError(f"{model.source}: {name} holds what are no numbers; get the model again")
             content = weight.to(torch.float32).contiguous().numpy().data
             file.write(content)
