@@ -7,6 +7,7 @@ No test asks how long something took. What has to be waited for is waited for, u
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -124,3 +125,14 @@ def run(workplace: Path) -> Path:
     done = minigpt("train", RECIPE, "run.name=tiny", *TINY, cwd=workplace)
     assert done.returncode == 0, done.stderr
     return workplace / "runs" / "tiny"
+
+
+@pytest.fixture
+def two_runs(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of a test's own with two such runs and their prepared data, in which it is."""
+    place = tmp_path / "here"
+    for name in ("tiny", "other"):
+        shutil.copytree(run, place / "runs" / name)
+    shutil.copytree(run.parents[1] / "data", place / "data")
+    monkeypatch.chdir(place)
+    return place

@@ -26,7 +26,7 @@ def check_format(format: str, dtype: str | None) -> str:  # noqa: A002
     dtypes = DTYPES[format]
     if dtype is not None and dtype not in dtypes:
         raise UserError(f"--dtype {dtype}: {format} takes {', '.join(dtypes)}{nearest(dtype, dtypes)}")
-    return dtype or next(iter(dtypes))
+    return dtype or dtypes[0]
 
 
 def export_run(run: Run, path: Path, format: str = "huggingface", dtype: str | None = None) -> None:  # noqa: A002

@@ -2,8 +2,12 @@
 
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
+from minigpt.model.gpt import GPT
 
 Family = Literal["gpt2", "llama", "qwen3"]
 GPT2 = {"position": "learned", "norm": "layernorm", "feed_forward": "gelu", "qk_norm": False}
@@ -35,3 +39,27 @@ def family_of(config: ModelConfig) -> Family:
             "cannot be exported; train one with model.bias=false or model.qk_norm=false"
         )
     return "qwen3" if config.qk_norm else "llama"
+
+
+def is_tied(config: ModelConfig) -> bool:
+    """Whether the output matrix is the embedding in every family, none of which scales it."""
+    return config.tie_embeddings and not config.scale_embeddings
+
+
+def weights_for_families(model: GPT) -> dict[str, Tensor]:
+    """The model's weights on the CPU, by minigpt's names, as all families have them.
+
+    The embedding has its factor in it, and the output matrix is there where it is another. GPT-2 has biases everywhere:
+    zeros where there are none.
+    """
+    made: dict[str, Tensor] = {}
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    gpt2 = family_of(model.config) == "gpt2"
+    for name, weight in state.items():
+        made[name] = weight * model.embedding_scale if name == "token_embedding.weight" else weight
+        bias = f"{name.removesuffix('weight')}bias"
+        if gpt2 and name.endswith(("proj.weight", "norm.weight")) and bias not in state:
+            made[bias] = torch.zeros(len(weight))
+    if is_tied(model.config):
+        del made["lm_head.weight"]
+    return made

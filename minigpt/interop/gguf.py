@@ -12,10 +12,9 @@ from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
-from minigpt.interop.families import family_of
+from minigpt.interop.families import family_of, weights_for_families
 from minigpt.interop.gguf_file import require_gguf
 from minigpt.interop.gguf_tokenizer import add_tokenizer, vocabulary_of
-from minigpt.interop.huggingface import is_tied
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
 from minigpt.storage.writing import beside
@@ -108,21 +107,13 @@ def their_name(name: str) -> str:
 
 
 def their_weights(model: GPT) -> Iterator[tuple[str, Tensor]]:
-    """Names and weights as llama.cpp has them, in float32 on the CPU; the embedding has its factor in it.
+    """Names and weights as llama.cpp has them, in float32 on the CPU.
 
-    GPT-2 has queries, keys and values in one matrix, and biases everywhere (here zeros where there are none). Llama's
-    queries and keys are in another order (`interleaved`).
+    GPT-2 has queries, keys and values in one matrix. Llama's queries and keys are in another order (`interleaved`).
     """
     config = model.config
     family = family_of(config)
-    weights = {name: weight.detach().float().cpu() for name, weight in model.state_dict().items()}
-    if family == "gpt2":
-        matrices = [name for name in weights if name.startswith(("blocks", "final"))]
-        for name in {name.rpartition(".")[0] for name in matrices}:
-            weights.setdefault(f"{name}.bias", torch.zeros(len(weights[f"{name}.weight"])))
-    weights["token_embedding.weight"] = weights["token_embedding.weight"] * model.embedding_scale
-    if is_tied(config):
-        del weights["lm_head.weight"]
+    weights = {name: weight.float() for name, weight in weights_for_families(model).items()}
     for name, weight in weights.items():
         part = name.split(".")[-2]
         if family == "gpt2" and part in ("k_proj", "v_proj"):

@@ -13,8 +13,7 @@ from minigpt.errors import UserError
 from minigpt.interop.gguf import halved, their_name
 from minigpt.interop.gguf_file import GgufFile
 from minigpt.interop.gguf_vocabulary import begins_documents, read_tokenizer
-from minigpt.interop.imported import Imported
-from minigpt.model.gpt import GPT
+from minigpt.interop.imported import Imported, parameter_shapes
 
 FAMILIES = ("gpt2", "llama", "qwen2", "qwen3")
 SIZES = {
@@ -107,8 +106,7 @@ class Weights:
 
     def __init__(self, file: GgufFile, family: str, shape: ModelConfig) -> None:
         self._file, self._family, self._d_head = file, family, shape.d_head
-        with torch.device("meta"):
-            self._shapes = {name: tuple(parameter.shape) for name, parameter in GPT(shape).named_parameters()}
+        self._shapes = parameter_shapes(shape)
         surplus = set(file.tensors)
         for name, expected in self._shapes.items():
             theirs, parts = self._theirs(name)

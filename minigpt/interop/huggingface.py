@@ -1,13 +1,12 @@
 """Folders of Hugging Face Transformers: GPT-2, Llama, Qwen2 and Qwen3, with their weights by minigpt's names."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.interop.families import family_of
+from minigpt.interop.families import family_of, is_tied, weights_for_families
 from minigpt.model.gpt import GPT
 
 CLASSES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
@@ -60,7 +59,6 @@ def settings(config: ModelConfig) -> dict[str, Any]:
     common = {
         "architectures": [CLASSES[family]],
         "model_type": family,
-        "dtype": "float32",
         "vocab_size": config.vocab_size,
         "tie_word_embeddings": is_tied(config),
     }
@@ -94,34 +92,15 @@ def settings(config: ModelConfig) -> dict[str, Any]:
     )
 
 
-def is_tied(config: ModelConfig) -> bool:
-    """Whether the output matrix is the embedding as Transformers has it, where nothing scales it."""
-    return config.tie_embeddings and not config.scale_embeddings
-
-
 def their_weights(model: GPT) -> dict[str, Tensor]:
-    """The model's weights as Transformers has them, on the CPU; the embedding has its factor in it."""
+    """The model's weights as Transformers has them, on the CPU: GPT-2's matrices turned round, Q, K and V in one."""
     gpt2 = family_of(model.config) == "gpt2"
     made: dict[str, Tensor] = {}
-    for name, weight in _all_weights(model, gpt2):
+    for name, weight in weights_for_families(model).items():
+        weight = weight.T if gpt2 and is_transposed(name) else weight
         theirs = their_name(name, gpt2)
-        if theirs in made:  # queries, keys and values
-            weight = torch.cat((made[theirs], weight), dim=-1)
-        made[theirs] = weight
-    if is_tied(model.config):
-        del made["lm_head.weight"]
+        made[theirs] = torch.cat((made[theirs], weight), dim=-1) if theirs in made else weight
     return {name: weight.contiguous() for name, weight in made.items()}
-
-
-def _all_weights(model: GPT, gpt2: bool) -> Iterator[tuple[str, Tensor]]:
-    """Our names with weights as theirs are: GPT-2's matrices turned round, and biases of zero where there are none."""
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    state["token_embedding.weight"] = state["token_embedding.weight"] * model.embedding_scale
-    for name, weight in state.items():
-        yield name, weight.T if gpt2 and is_transposed(name) else weight
-        bias = f"{name.removesuffix('weight')}bias"
-        if gpt2 and name.endswith(("proj.weight", "norm.weight")) and bias not in state:
-            yield bias, torch.zeros(len(weight))
 
 
 def to_transformers(model: GPT) -> Any:

@@ -15,8 +15,7 @@ from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.errors import UserError
 from minigpt.interop.huggingface import is_transposed, their_name
 from minigpt.interop.huggingface_config import Gpt2, Llama, read_settings
-from minigpt.interop.imported import Imported
-from minigpt.model.gpt import GPT
+from minigpt.interop.imported import Imported, parameter_shapes
 from minigpt.storage.checksums import read_json
 from minigpt.tokenizers.huggingface import HuggingFaceTokenizer
 
@@ -78,8 +77,7 @@ class Weights:
         self._path, self._gpt2, self._settings = path, isinstance(settings, Gpt2), settings
         self._files = _files_of_weights(path)
         self._whole_names = any(name.startswith("transformer.") for name in self._files)
-        with torch.device("meta"):
-            self._shapes = {name: parameter.shape for name, parameter in GPT(shape).named_parameters()}
+        self._shapes = parameter_shapes(shape)
         wanted = {self._theirs(name) for name in self._shapes if self._has(name)} | {"lm_head.weight"}
         if surplus := [name for name in self._files if name not in wanted and not CONSTANT.fullmatch(name)]:
             raise UserError(f"{path}: holds {surplus[0]}, for which minigpt's model has no place: it is another model")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,16 @@ def write_run(model: Imported, path: Path) -> RunFolder:
     return RunFolder(path)
 
 
+@cache
+def parameter_shapes(shape: ModelConfig) -> Mapping[str, torch.Size]:
+    """The names of the parameters of `GPT(shape)`, with their shapes, without memory for them."""
+    with torch.device("meta"):
+        return {name: parameter.shape for name, parameter in GPT(shape).named_parameters()}
+
+
 def write_weights(path: Path, model: Imported) -> str:
     """Write every parameter in float32 as safetensors; returns the file's checksum."""
-    with torch.device("meta"):
-        parameters = {name: parameter.shape for name, parameter in GPT(model.shape).named_parameters()}
+    parameters = parameter_shapes(model.shape)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, shape in parameters.items():

@@ -40,12 +40,13 @@ class HuggingFaceTokenizer(Tokenizer):
         self._fast.encode_special_tokens = True  # what looks like one in a text is text
         self._fast.no_padding()
         self._fast.no_truncation()
-        super().__init__(KIND, self._bytes_of_tokens(vocab_size), end_of_text)
+        vocabulary = self._fast.get_vocab(with_added_tokens=True)
+        super().__init__(KIND, self._bytes_of_tokens(vocabulary, vocab_size), end_of_text)
         first = first_token(definition.get("post_processor"))
         self.begins_texts = first is not None
         """Whether a text is meant to begin with `begin_of_text`."""
         self.begin_of_text = next(token for token in (begin_of_text, first, end_of_text) if token is not None)
-        named = {token: name for name, token in self._fast.get_vocab(with_added_tokens=True).items()}
+        named = {token: name for name, token in vocabulary.items()}
         nameless = [token for token in (end_of_text, self.begin_of_text) if token not in named]
         if nameless:
             raise ValueError(f"the special token {nameless[0]} is not among the tokenizer's")
@@ -71,8 +72,7 @@ class HuggingFaceTokenizer(Tokenizer):
                 )
         return np.array(made.ids, np.uint32)
 
-    def _bytes_of_tokens(self, vocab_size: int) -> list[bytes]:
-        vocabulary = self._fast.get_vocab(with_added_tokens=True)
+    def _bytes_of_tokens(self, vocabulary: Mapping[str, int], vocab_size: int) -> list[bytes]:
         if max(vocabulary.values(), default=0) >= vocab_size:
             raise ValueError(f"the tokenizer has more tokens than the {vocab_size:,} of the model")
         added = {token.content: token.special for token in self._fast.get_added_tokens_decoder().values()}

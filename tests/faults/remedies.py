@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,14 +94,6 @@ def then(advice: str, act: Callable[..., object]) -> Remedy:
         return [command]
 
     return remedy
-
-
-def two_runs(run: Path, place: Path) -> Path:
-    """The folder, with two runs in it."""
-    for name in ("tiny", "other"):
-        shutil.copytree(run, place / "runs" / name)
-    shutil.copytree(run.parents[1] / "data", place / "data")
-    return place
 
 
 def follow(case: Case, here: Path, past: str = "(?!)") -> None:

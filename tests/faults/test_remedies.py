@@ -24,7 +24,6 @@ from remedies import (
     nothing,
     records,
     text,
-    two_runs,
     typed,
     without,
 )
@@ -227,15 +226,6 @@ def put_back(error: str) -> None:
     Path(path).write_text(Path(path).read_text().replace(f"{key}: {value}", f"{key}: {right}"))
 
 
-@pytest.fixture(scope="module")
-def place(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs."""
-    return two_runs(run, tmp_path_factory.mktemp("remedies"))
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_the_remedy_works(name: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "here"
-    shutil.copytree(place, here)
-    monkeypatch.chdir(here)
-    follow(CASES[name], here)
+def test_the_remedy_works(name: str, two_runs: Path) -> None:
+    follow(CASES[name], two_runs)

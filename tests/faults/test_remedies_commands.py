@@ -1,10 +1,9 @@
 """What an error over a command on a run advises is done to the letter, and gets the person on."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from remedies import SAMPLE, Case, Words, edit, follow, found, instead, nothing, text, then, two_runs, without
+from remedies import SAMPLE, Case, Words, edit, follow, found, instead, nothing, text, then, without
 
 PAST = "metrics.jsonl, line 1: not what was written"
 """The error that comes when runs can be compared, but before they are."""
@@ -123,15 +122,6 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs."""
-    return two_runs(run, tmp_path_factory.mktemp("remedies"))
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_the_remedy_works(name: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "here"
-    shutil.copytree(place, here)
-    monkeypatch.chdir(here)
-    follow(CASES[name], here, PAST)
+def test_the_remedy_works(name: str, two_runs: Path) -> None:
+    follow(CASES[name], two_runs, PAST)

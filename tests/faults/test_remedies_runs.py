@@ -22,7 +22,6 @@ from remedies import (
     nothing,
     text,
     then,
-    two_runs,
     without,
 )
 
@@ -145,30 +144,19 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs."""
-    return two_runs(run, tmp_path_factory.mktemp("remedies"))
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_the_remedy_works(name: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "here"
-    shutil.copytree(place, here)
-    monkeypatch.chdir(here)
+def test_the_remedy_works(name: str, two_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
-    follow(CASES[name], here, PAST)
+    follow(CASES[name], two_runs, PAST)
 
 
-def test_a_run_from_before_a_hyperparameter_was_there_is_whole(place: Path, tmp_path: Path) -> None:
-    here = tmp_path / "here"
-    shutil.copytree(place, here)
-    edit("  qk_norm: true\n", "")(here)
-    for path in (here / "runs/tiny/checkpoints").glob(f"*/{METADATA}"):
+def test_a_run_from_before_a_hyperparameter_was_there_is_whole(two_runs: Path) -> None:
+    edit("  qk_norm: true\n", "")(two_runs)
+    for path in (two_runs / "runs/tiny/checkpoints").glob(f"*/{METADATA}"):
         metadata = read_sealed(path, dict)
         del metadata["model"]["qk_norm"]
         path.write_bytes(sealed(metadata))
-    assert minigpt(*SAMPLE, cwd=here).returncode == 0
+    assert minigpt(*SAMPLE, cwd=two_runs).returncode == 0
 
 
 def test_a_trial_that_diverges_sends_nobody_to_a_folder_that_is_gone(tmp_path: Path) -> None:

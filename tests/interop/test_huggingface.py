@@ -17,7 +17,7 @@ from minigpt.generation.generate import generate
 from minigpt.interop.export import export_run
 from minigpt.interop.huggingface import settings, their_weights, to_transformers
 from minigpt.interop.huggingface_import import read_folder
-from minigpt.interop.imported import write_run
+from minigpt.interop.imported import parameter_shapes, write_run
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, load_run
 
@@ -338,6 +338,7 @@ def test_a_model_is_read_tensor_by_tensor(exported: Path, tmp_path: Path, monkey
         make(self, config)
         devices.append(self.lm_head.weight.device)
 
+    parameter_shapes.cache_clear()
     monkeypatch.setattr(GPT, "__init__", watched)
     write_run(read_folder(exported), tmp_path / "run")
     assert devices
