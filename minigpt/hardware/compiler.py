@@ -16,7 +16,7 @@ from minigpt.hardware.device import Engine
 from minigpt.hardware.instructions import instructions
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import GPT, residual_dtype
 from minigpt.model.position import RotaryPositions
 
 WORTH_COMPILING = 90.0
@@ -69,13 +69,13 @@ class Compiler:
         rotation = None
         if config.position == "rope":
             positions = RotaryPositions(config.context_length, config.d_head, config.rope_theta).to(engine.device)
-            rotation = positions(0, config.context_length)
+            rotation = positions(slice(config.context_length))
         x = torch.zeros(batch_size, config.context_length, config.d_model, device=engine.device, requires_grad=True)
         try:
             dropout.compile()
             block.compile()
             with engine.autocast():
-                y = block(dropout(x * 1.0), rotation)
+                y = block(dropout((x * 1.0).to(residual_dtype(engine.device))), rotation)
             y.sum().backward()
         except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
             self._error = error

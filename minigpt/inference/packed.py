@@ -20,6 +20,7 @@ from minigpt.hardware.instructions import has_bfloat16_matmul
 from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, fold, fold_block
 from minigpt.inference.native import Int8GPT, fits
+from minigpt.inference.recorded import RecordedGPT
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
@@ -57,7 +58,7 @@ def pack(model: GPT, dtype: torch.dtype) -> InferenceModel:
     packed.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in model.blocks if isinstance(block, Block))
     packed.final_norm = nn.Identity()
     packed.lm_head = PackedLinear(fold([model.lm_head], model.final_norm), dtype)  # type: ignore[assignment]
-    return packed
+    return RecordedGPT(packed) if model.lm_head.weight.is_cuda else packed
 
 
 class PackedLinear(nn.Module):
@@ -106,10 +107,12 @@ class PackedBlock(nn.Module):
         if rotation is not None:
             rotation.turn(seekers)
         query, key, value = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), 1)
+        mask = None
         if cache is not None:
             key, value = cache.append(key, value)
+            mask = cache.mask
         mixed = F.scaled_dot_product_attention(
-            query, key, value, is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
+            query, key, value, attn_mask=mask, is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
         )
         return mixed.transpose(1, 2).reshape(n_batch, n_new, -1)
 

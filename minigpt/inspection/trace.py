@@ -85,7 +85,7 @@ def trace(model: GPT, token_ids: Sequence[int]) -> Trace:
     if model.position_embedding is not None:
         position = model.position_embedding.weight[: len(token_ids)]
         x = x + position
-    rotation = model.rotary(0, len(token_ids)) if model.rotary is not None else None
+    rotation = model.rotary(slice(len(token_ids))) if model.rotary is not None else None
     layers = []
     for block in model.blocks:
         assert isinstance(block, Block)

@@ -25,5 +25,5 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, rotation: Rotation | None, cache: LayerCache | None = None
     ) -> Tensor:  # B T D -> B T D
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        x = x + self.dropout(self.attention(self.attention_norm(x.float()), rotation, cache))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x.float())))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
+from minigpt.model.position import Places
 
 
 class LayerCache:
@@ -12,16 +13,19 @@ class LayerCache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
-        # B G S K, made when the first keys show device and dtype; int8 has an order of its own.
+        # B G S K, made when the first keys show device and dtype; int8 has an order of its own. Zeros, since what lies
+        # behind a mask counts 0 times, and 0 times anything is 0 only for numbers.
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
+        self.mask: Tensor | None = None
+        """Of the positions that `append` returns, those that hold something; None where all do."""
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new keys and values (B G t K); returns all stored so far (B G S K)."""
         if self.keys is None or self.values is None:
             shape = (*key.shape[:2], self.capacity, key.shape[3])
-            self.keys = torch.empty(shape, device=key.device, dtype=key.dtype)
-            self.values = torch.empty(shape, device=value.device, dtype=value.dtype)
+            self.keys = torch.zeros(shape, device=key.device, dtype=key.dtype)
+            self.values = torch.zeros(shape, device=value.device, dtype=value.dtype)
         start, self.length = self.length, self.length + key.shape[2]
         self.keys[:, :, start : self.length] = key
         self.values[:, :, start : self.length] = value
@@ -53,6 +57,11 @@ class KVCache:
     def length(self) -> int:
         """Positions stored."""
         return self.layers[0].length
+
+    def places(self, n_new: int) -> Places:
+        """Where so many new tokens will stand."""
+        assert self.length + n_new <= self.capacity, "the text is longer than the cache"
+        return slice(self.length, self.length + n_new)
 
     def spread(self, n_batch: int) -> None:
         """Go on with `n_batch` texts that begin as the only one so far."""

@@ -14,6 +14,12 @@ from minigpt.model.norm import make_norm
 from minigpt.model.position import RotaryPositions
 
 
+def residual_dtype(device: torch.device) -> torch.dtype:
+    """Of the residual stream: on a GPU, which waits for memory, bfloat16 where matmuls are (docs/experiments.md)."""
+    autocast = device.type == "cuda" and torch.is_autocast_enabled("cuda")
+    return torch.bfloat16 if autocast and torch.get_autocast_dtype("cuda") == torch.bfloat16 else torch.float32
+
+
 class GPT(nn.Module):
     """A decoder-only transformer. `config.vocab_size` must be set."""
 
@@ -42,17 +48,17 @@ class GPT(nn.Module):
 
     def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The vectors (B T D) that the output matrix turns into logits."""
-        start = cache.length if cache else 0
-        stop = start + token_ids.shape[1]
-        assert stop <= self.config.context_length, "the text is longer than the context"
+        n_new = token_ids.shape[1]
+        assert n_new <= self.config.context_length, "the text is longer than the context"
+        places = cache.places(n_new) if cache else slice(n_new)
         x = self.token_embedding(token_ids) * self.embedding_scale  # B T D
         if self.position_embedding is not None:
-            x = x + self.position_embedding.weight[start:stop]
-        rotation = self.rotary(start, stop) if self.rotary is not None else None
-        x = self.dropout(x)
+            x = x + self.position_embedding.weight[places]
+        rotation = self.rotary(places) if self.rotary is not None else None
+        x = self.dropout(x.to(residual_dtype(x.device)))
         for layer, block in enumerate(self.blocks):
             x = block(x, rotation, cache.layers[layer] if cache else None)
-        return self.final_norm(x)
+        return self.final_norm(x.float())
 
     def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+Places = slice | Tensor
+"""Positions T in the text: a range, or numbers that only the device knows (int64)."""
+
 
 class Rotation:
     """The turn of T positions: multiplies pairs (i, i + K/2) of each head vector by a complex number of length 1."""
@@ -34,6 +37,6 @@ class RotaryPositions(nn.Module):
         signs = torch.tensor([-1.0, 1.0]).repeat_interleave(d_head // 2)
         self.register_buffer("sine", angles.sin() * signs, persistent=False)
 
-    def forward(self, start: int, stop: int) -> Rotation:
-        """The rotation of positions `start` to `stop - 1`."""
-        return Rotation(self.cosine[start:stop], self.sine[start:stop])
+    def forward(self, places: Places) -> Rotation:
+        """The rotation of positions."""
+        return Rotation(self.cosine[places], self.sine[places])

@@ -19,6 +19,7 @@ from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.generate import generate
 from minigpt.hardware import memory
 from minigpt.inference.packed import pack
+from minigpt.inference.recorded import RecordedGPT
 from minigpt.inspection.trace import trace
 from minigpt.optimizers.muon import Muon, orthogonalise
 from minigpt.runs import METADATA, STATE
@@ -154,6 +155,24 @@ def test_a_model_packed_for_inference_has_the_logits_of_the_cpu(precision: str, 
     assert len(steps) == 8
     assert first.logits.shape == expected.shape
     assert (steps[0].logits - expected).norm() / expected.norm() < TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("position", ["rope", "learned"])
+@pytest.mark.parametrize("n_texts", [1, 3])
+def test_recorded_steps_write_what_called_ones_write(position: str, n_texts: int, device: torch.device) -> None:
+    settings = SamplingConfig(temperature=1, max_new_tokens=40)  # twice beyond the context
+    packed = pack(random_model(position=position), torch.float32)
+    recorded = pack(random_model(position=position).to(device), torch.float32)
+    if not isinstance(recorded, RecordedGPT):
+        recorded = RecordedGPT(recorded)
+    for prompt in TOKENS[0, :3], TOKENS[0, :1]:
+        expected, found = (
+            list(generate(model, prompt, settings, end_of_text=-1, seed=0, n_samples=n_texts))
+            for model in (packed, recorded)
+        )
+        for a, b in zip(expected, found, strict=True):
+            assert b.token_ids.tolist() == a.token_ids.tolist()
+            torch.testing.assert_close(b.logits, a.logits, rtol=1e-3, atol=1e-4)
 
 
 def test_all_commands_work_on_a_run_of_the_device(device: torch.device, workplace: Path, run: Path) -> None:

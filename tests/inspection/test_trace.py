@@ -40,7 +40,7 @@ def test_queries_and_keys_are_shown_before_and_after_they_are_normalised_and_tur
     attention = trace(model, TEXT).layers[0].attention
     with torch.no_grad():
         projected = model.blocks[0].attention.q_norm(torch.tensor(attention.query))
-        close(attention.placed_query, model.rotary(0, len(TEXT))(projected).numpy())
+        close(attention.placed_query, model.rotary(slice(len(TEXT)))(projected).numpy())
     assert not np.allclose(attention.query, attention.placed_query)
 
 
