@@ -125,8 +125,11 @@ class Sweep:
             )
         study.set_user_attr("search", search)
         if self.search.study.sampler == "grid":
+            # Optuna's own skip_if_exists takes neighbours such as 100,000 and 100,001 for the same.
+            queued = [trial.system_attrs.get("fixed_params") for trial in study.get_trials(deepcopy=False)]
             for setting in self.search.grid():
-                study.enqueue_trial(setting, skip_if_exists=True)
+                if setting not in queued:
+                    study.enqueue_trial(setting)
 
     def work(self, study: "Study", finished: Callable[["Study", "FrozenTrial"], None]) -> None:
         """Train trial after trial until the budget is used up; `finished` hears of each one that has ended."""

@@ -33,9 +33,10 @@ def memory(
 
     changes = [*(changes or []), f"model.vocab_size={vocab_size}", "run.compile=false"]
     config, shape = read_recipe(recipe, changes)
-    peaks = {}
+    peaks, context = {}, get_context("forkserver")
+    context.set_forkserver_preload(["minigpt.training.run"])  # what takes a second to import
     for side, at_once in (("minigpt", False), ("all logits at once", True)):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
             peaks[side] = pool.submit(_peak_of_training, recipe, changes, at_once).result()
     n_rows = config.training.batch_size
     expected = memory_by_use(config, shape, GPT(shape).n_parameters(), n_rows, cpu_engine().device)

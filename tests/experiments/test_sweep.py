@@ -1,5 +1,6 @@
 """Searches: what a file means, and that no trial is lost or done twice, whatever happens to its process."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from browser import chromium, needs_chromium
 from conftest import minigpt
+from forked import forked
+from optuna.storages._heartbeat import HeartbeatThread
 
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe
@@ -207,13 +210,13 @@ def test_hopeless_trials_are_stopped_before_their_end(
 @pytest.mark.parametrize("moment", ["in training", "as it begins"])
 def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, study={"name": "s", "trials": 3, "prune": False})
-    death = {
-        "in training": "import minigpt.training.run as t; t.start = die",
-        "as it begins": "import optuna.storages._heartbeat as h; h.HeartbeatThread.start = die",
-    }[moment]
-    mortal = f"import os, minigpt.cli; die = lambda *_, **__: os.kill(os.getpid(), 9); {death}; minigpt.cli.main()"
-    done = subprocess.run([sys.executable, "-c", mortal, "sweep", path, "--worker"], cwd=tmp_path, check=False)
-    assert done.returncode == -signal.SIGKILL
+    place, name = {"in training": (starting, "start"), "as it begins": (HeartbeatThread, "start")}[moment]
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    done = forked("sweep", path, "--worker", cwd=tmp_path, before=lambda: setattr(place, name, die))
+    assert done.status == -signal.SIGKILL
     assert [trial.state.name for trial in trials(tmp_path)] == ["RUNNING"]
     monkeypatch.setattr(sweeping, "HEARTBEAT", 1)
     monkeypatch.setattr(sweeping, "SILENCE", 2)
@@ -222,18 +225,6 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path, moment: str, monk
     assert [trial.state.name for trial in ended] == ["COMPLETE"] * 3
     folders = [run for trial in ended for run in trial.user_attrs["runs"].values()]
     assert len(set(folders)) == 3
-
-
-def test_two_workers_share_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the command ends with its process, this one does not
-    path = write(tmp_path, study={"name": "s", "trials": 6, "prune": False})
-    done = minigpt("sweep", path, "--workers", 2, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr
-    ended = trials(tmp_path)
-    assert [trial.state.name for trial in ended] == ["COMPLETE"] * 6
-    folders = [run for trial in ended for run in trial.user_attrs["runs"].values()]
-    assert len(set(folders)) == 6
 
 
 def test_processes_never_take_the_same_trial(tmp_path: Path) -> None:
@@ -307,20 +298,25 @@ def test_a_grid_queued_by_two_machines_at_once_is_searched_once(
     assert {trial.state.name for trial in sweeping.counted(study)} == {"COMPLETE"}
 
 
-def test_workers_end_with_the_command_and_their_trials_are_kept(tmp_path: Path) -> None:
-    changes = {"training.max_steps": 100_000, "training.evaluate_every": 100_000}
-    path = write(tmp_path, changes=changes, study={"name": "s", "trials": 2, "seeds": [1, 2]})
+def test_workers_share_a_study_and_end_with_the_command(tmp_path: Path) -> None:
+    """Of six trials, the last two would take for ever."""
+    space = {"training.max_steps": [4, 5, 6, 7, 100_000, 100_001]}
+    path = write(tmp_path, space=space, study={"name": "s", "sampler": "grid", "prune": False})
     command = [sys.executable, "-m", "minigpt", "sweep", path, "--workers", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while len(list((tmp_path / "runs").glob("s/trial-*/metrics.jsonl"))) < 2:  # both are training
+    while not all((tmp_path / f"runs/s/trial-000{number}/metrics.jsonl").exists() for number in (4, 5)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.terminate()
     _, errors = process.communicate()
     assert process.returncode == 130, errors
+    assert "warning" not in errors
     assert "the same command goes on with the search" in errors
-    assert [trial.state.name for trial in trials(tmp_path)] == ["WAITING", "WAITING"]
+    found = trials(tmp_path)
+    assert [trial.state.name for trial in found] == ["COMPLETE"] * 4 + ["WAITING"] * 2
+    assert len({run for trial in found[:4] for run in trial.user_attrs["runs"].values()}) == 4
     logs = [log.read_text() for log in (tmp_path / "runs" / "s").glob("worker-*.log")]
+    assert len(logs) == 2
     assert all("interrupted: the same command goes on with the search" in log for log in logs)
 
 

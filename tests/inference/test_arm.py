@@ -14,17 +14,17 @@ NEEDED = (CROSS_COMPILER, EMULATOR)
 MISSING = [name for name in NEEDED if not shutil.which(name)]
 
 
-def compiled(folder: Path, compiler: tuple[str, ...], instruction_set: str) -> Path:
-    options = [option for option in OPTIONS if option != "-shared"]
+def compiled(folder: Path, compiler: tuple[str, ...], instruction_set: str, *more: str) -> Path:
+    options = [option for option in OPTIONS if option != "-shared"] + [*INSTRUCTION_SETS[instruction_set], *more]
     program = folder / instruction_set
-    command = [*compiler, *options, *INSTRUCTION_SETS[instruction_set], f"-I{SOURCE.parent}", PROGRAM, "-o", program]
+    command = [*compiler, *options, f"-I{SOURCE.parent}", PROGRAM, "-o", program]
     subprocess.run(command, check=True)
     return program
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
-    program = compiled(tmp_path_factory.mktemp("here"), find_compiler() or (), "plain")
+    program = compiled(tmp_path_factory.mktemp("here"), find_compiler() or (), "plain", "-O1")
     return subprocess.run([program], check=True, capture_output=True, text=True).stdout
 
 

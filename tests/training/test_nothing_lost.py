@@ -3,20 +3,24 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import RECIPE, TINY, minigpt
+from forked import Done, forked
 from safetensors.torch import load_file
 
 from minigpt.data.batches import Batches
 from minigpt.runs import RunFolder, read_index
+from minigpt.training import checkpoint
 from minigpt.training import run as training_run
 from minigpt.training.corpus import prepare_corpus
 from minigpt.training.trainer import Trainer
@@ -25,11 +29,49 @@ MOVING = ["seconds", "tokens_per_second", "checksum"]
 CHANGES = [*TINY, "model.dropout=0.1", "training.max_steps=18"]
 
 
-def doomed(moment: str, workplace: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A run in a process of its own, in which something happens at a moment of doomed.py, and how that ended."""
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_the_disk() -> None:
+    """A limit on file sizes stands for the full disk: writing fails in the same way."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def in_step_5(trainer: Trainer) -> bool:
+    return trainer.progress.step == 4
+
+
+MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[[], None]]] = {
+    "killed in a step": (Trainer, "step", in_step_5, kill),
+    "killed before the first step": (Trainer, "step", lambda _: True, kill),
+    "killed in a checkpoint": (
+        checkpoint, "write_through", lambda path, _: path.match(".partial-step-00000006-*/training_state.pt"), kill,
+    ),
+    "killed before the index knows the checkpoint": (
+        checkpoint, "write_index", lambda _folder, index, _series: index.last == 6, kill,
+    ),
+    "killed before the first checkpoint": (checkpoint, "save_checkpoint", lambda *_: True, kill),
+    "full disk at once": (checkpoint, "save_checkpoint", lambda *_: True, fill_the_disk),
+    "full disk": (Trainer, "step", in_step_5, fill_the_disk),
+}  # fmt: skip
+"""Where a function is, its name, the call before which it happens, and what."""
+
+
+def doomed(moment: str, workplace: Path) -> tuple[Path, Done]:
+    """A run in a process of its own, in which something happens at a moment, and how that ended."""
     name = moment.replace(" ", "-")
-    command = [sys.executable, Path(__file__).with_name("doomed.py"), moment, "train", RECIPE, f"run.name={name}"]
-    done = subprocess.run([*command, *CHANGES], cwd=workplace, capture_output=True, text=True, check=False)
+    place, function, is_moment, happen = MOMENTS[moment]
+    usual = getattr(place, function)
+
+    def called(*arguments: Any) -> Any:
+        if is_moment(*arguments):
+            happen()
+        return usual(*arguments)
+
+    done = forked(
+        "train", RECIPE, f"run.name={name}", *CHANGES, cwd=workplace, before=lambda: setattr(place, function, called)
+    )
     return workplace / "runs" / name, done
 
 
@@ -74,7 +116,7 @@ def test_after_kill_9_a_resumed_run_equals_an_uninterrupted_one(
     moment: str, last: int, workplace: Path, uninterrupted: Path
 ) -> None:
     run, done = doomed(moment, workplace)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.status == -signal.SIGKILL, done.errors
     assert last_checkpoint(run).name == f"step-{last:08d}"
     assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
     assert_same(run, uninterrupted)
@@ -126,8 +168,8 @@ def test_evaluating_more_often_changes_no_training_loss(workplace: Path, uninter
 
 def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(workplace: Path, uninterrupted: Path) -> None:
     run, done = doomed("full disk", workplace)
-    assert done.returncode == 2, done.stderr
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.status == 2, done.errors
+    (error,) = [line for line in done.errors.splitlines() if line.startswith("error: ")]
     assert "cannot be written to" in error
     assert "the checkpoint of step 3 is whole" in error
     assert "--resume" in error
@@ -137,9 +179,9 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(workplace: Pat
 
 def test_a_disk_too_full_for_a_first_checkpoint_leaves_a_run_that_goes_on(workplace: Path, uninterrupted: Path) -> None:
     run, done = doomed("full disk at once", workplace)
-    assert done.returncode == 2, done.stderr
+    assert done.status == 2, done.errors
     assert (
-        f"there is no checkpoint yet: make room, then go on with: minigpt train --resume runs/{run.name}" in done.stderr
+        f"there is no checkpoint yet: make room, then go on with: minigpt train --resume runs/{run.name}" in done.errors
     )
     assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
     assert_same(run, uninterrupted)
@@ -147,7 +189,7 @@ def test_a_disk_too_full_for_a_first_checkpoint_leaves_a_run_that_goes_on(workpl
 
 def test_a_run_killed_before_its_first_checkpoint_goes_on(workplace: Path, uninterrupted: Path) -> None:
     run, done = doomed("killed before the first checkpoint", workplace)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.status == -signal.SIGKILL, done.errors
     assert minigpt("train", "--resume", run, cwd=workplace).returncode == 0
     assert_same(run, uninterrupted)
 

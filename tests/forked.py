@@ -1,4 +1,4 @@
-"""Commands in forks of this process, to which something happens before one of their file operations.
+"""Commands in forks of this process, to which something happens at a moment, or before one of their file operations.
 
 A fork has torch already: a command takes as long as its work.
 """
@@ -55,19 +55,22 @@ def fill_disk(event: str, _first: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def nothing(_event: str, _first: bool) -> None:
+def nothing(*_: object) -> None:
     """Let it go on."""
 
 
 def forked(
     *command: object,
     cwd: Path,
+    before: Callable[[], object] = nothing,
     at: int = 0,
     happening: Happening = nothing,
     largest_file: int | None = None,
     killed_after: float = 0.0,
 ) -> Done:
     """Run a command in a fork, to which something `happening` happens at its file operation of number `at`.
+
+    What it does first may be to patch, in the fork alone, what is to happen at another moment.
 
     No file may grow beyond `largest_file` bytes, as on a disk that fills up while it is written. After `killed_after`
     seconds of the processor, where there are any, it is killed.
@@ -82,6 +85,7 @@ def forked(
             os.chdir(cwd)
             signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process as SIGKILL does
             signal.setitimer(signal.ITIMER_PROF, killed_after)
+            before()
             status = _command(list(map(str, command)), at, happening, largest_file, pipes[2][1])
         finally:
             os._exit(status)
