@@ -12,11 +12,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, told_as_arguments
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from minigpt import runs
@@ -90,7 +89,8 @@ def load(path: PathName, checkpoint: str | int = "best", device: str = "auto") -
     from minigpt.hardware.device import choose_device
     from minigpt.runs import load_run
 
-    return Run(load_run(Path(path), str(checkpoint), choose_device(device, asked="device =")))
+    with told_as_arguments():
+        return Run(load_run(Path(path), str(checkpoint), choose_device(device, asked="device =")))
 
 
 class Token(NamedTuple):
@@ -136,7 +136,7 @@ class Run:
         return (
             f"<Run {self.path}, step {self.loaded.step:,}: {model.n_parameters():,} parameters "
             f"({shape.n_layers} layers, {shape.n_heads} heads, width {shape.d_model}, context {shape.context_length}), "
-            f"{tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens, on {self._device}>"
+            f"{tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens, on {model.token_embedding.weight.device}>"
         )
 
     @property
@@ -200,8 +200,9 @@ class Run:
         """
         import torch
 
+        model = self.loaded.model
         with torch.inference_mode():
-            logits = self.loaded.model(torch.tensor([self._fitting(text)], device=self._device))
+            logits = model(torch.tensor([self._fitting(text)], device=model.token_embedding.weight.device))
         return logits[0].float().cpu().numpy()
 
     def trace(self, text: str) -> "Trace":
@@ -214,7 +215,8 @@ class Run:
         """The page of all these numbers, for a prompt or the run's own; a notebook shows it in place."""
         from minigpt.inspection import page
 
-        return Page(page.explain(self.loaded, page.default_prompt(self.loaded) if prompt is None else prompt))
+        with told_as_arguments():
+            return Page(page.explain(self.loaded, page.default_prompt(self.loaded) if prompt is None else prompt))
 
     def evaluate(self, text: PathName | None = None) -> dict[str, Any]:
         """Loss (nats per token), perplexity, bits per byte and more, over the run's validation text or another one.
@@ -223,7 +225,8 @@ class Run:
         """
         from minigpt.evaluation.text import assess
 
-        return assess(self.loaded, None if text is None else str(text))
+        with told_as_arguments():
+            return assess(self.loaded, None if text is None else str(text))
 
     def export(self, path: PathName, format: str = "huggingface", dtype: str | None = None) -> Path:  # noqa: A002
         """Write the model for Hugging Face Transformers (a folder) or llama.cpp (a GGUF file); returns its place.
@@ -232,18 +235,14 @@ class Run:
         """
         from minigpt.interop.export import export_run
 
-        export_run(self.loaded, Path(path), format, dtype)
+        with told_as_arguments():
+            export_run(self.loaded, Path(path), format, dtype)
         return Path(path)
-
-    @property
-    def _device(self) -> "torch.device":
-        return self.loaded.model.token_embedding.weight.device
 
     def _read(self, text: str) -> list[int]:
         return self.loaded.tokenizer.encode_prompt(text, self.config.sampling.begin_document is True)
 
     def _fitting(self, text: str) -> list[int]:
-        """The ids of a text, which are not more than the model sees."""
         ids = self._read(text)
         if len(ids) > (longest := self.config.model.context_length):
             raise UserError(f"text: has {len(ids):,} tokens, and the model sees {longest:,} at once; shorten it")

@@ -1,8 +1,10 @@
 """The errors that a user can cause: told in one line, without a traceback."""
 
 import difflib
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -33,3 +35,13 @@ def nearest_path(path: Path, others: Iterable[Path]) -> str:
 def typed(path: Path) -> str:
     """A path as it is typed in a shell: with quotes where it needs them."""
     return shlex.quote(str(path))
+
+
+@contextmanager
+def told_as_arguments() -> Iterator[None]:
+    """For Python: what an error calls an option of the command line is an argument there, `--text X` is `text = X`."""
+    try:
+        yield
+    except UserError as error:
+        named = re.sub(r"(?:command line: )?--([a-z]+)( (?=\S))?", lambda m: m[1] + (" = " if m[2] else ""), str(error))
+        raise UserError(named) from None

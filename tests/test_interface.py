@@ -93,7 +93,11 @@ MISTAKES: dict[str, tuple[Callable[[minigpt.Run], object], str]] = {
     "empty stop": (lambda run: run.generate(stop=[".", ""]), "stop = '': must not be empty"),
     "seed": (lambda run: run.stream(seed=-1), "seed = -1: must be a whole number from 0"),
     "long text": (lambda run: run.logits("word " * 99), "tokens, and the model sees 32 at once; shorten it"),
-    "evaluation text": (lambda run: run.evaluate("none.txt"), "none.txt: there is no such file"),
+    "evaluation text": (lambda run: run.evaluate("none.txt"), "text = none.txt: there is no such file"),
+    "empty evaluation text": (lambda run: run.evaluate(""), "text: must not be empty"),
+    "long prompt": (lambda run: run.explain("word " * 99), "prompt: has 495 tokens"),
+    "format": (lambda run: run.export("x", format="gpt"), "format = gpt: must be huggingface or gguf"),
+    "dtype": (lambda run: run.export("x", "gguf", "f23"), "dtype = f23: gguf takes f32, f16, q8_0; did you mean"),
     "place": (lambda run: minigpt.Page("").save(run.path / "no" / "page.html"), "page.html: cannot be written"),
 }
 

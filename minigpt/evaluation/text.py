@@ -77,7 +77,7 @@ def _validation(run: Run) -> TokenStream:
 def _encode(text: str, run: Run) -> TokenStream:
     """Another text's tokens, of all that `data.source` can be: of its validation part, if it has one."""
     if not text:
-        raise UserError("command line: --text must not be empty")
+        raise UserError("command line: --text: must not be empty")
     data = run.config.data.model_copy(update={"source": text, "sha256": None, "max_documents": None})
     try:
         source = open_source(data)

@@ -57,7 +57,7 @@ CASES: dict[str, Case] = {
     "an empty name": (
         text("A cat"),
         [*EVALUATE[:-1], ""],
-        lambda _, error: [[*EVALUATE[:-1], found("--text (must not be empty)", error) and "text.txt"]],
+        lambda _, error: [[*EVALUATE[:-1], found("--text: (must not be empty)", error) and "text.txt"]],
     ),
     "records of another kind": (
         lambda place: (place / "text.jsonl").write_text('{"body": "A cat"}'),
