@@ -1,7 +1,7 @@
 """How good is the model? Loss in nats per token, perplexity, and bits per byte, which tokenizers cannot flatter."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from minigpt.data.batches import IGNORED
 from minigpt.hardware.memory import tokens_at_once
 from minigpt.model.gpt import GPT
+from minigpt.tokenizers import Tokenizer
 
 TOKENS_AT_ONCE = 8192
 """Tokens that a model reads at once when it is evaluated."""
@@ -41,11 +42,11 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], token_bytes: Sequence[bytes]) -> Evaluation:
+def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], tokenizer: Tokenizer) -> Evaluation:
     """Score every target of `windows` (inputs and targets, B T; a target of -100 is only context)."""
-    lengths = torch.tensor([len(piece) for piece in token_bytes])
+    lengths = torch.tensor([len(piece) for piece in tokenizer.token_bytes])
     device = model.token_embedding.weight.device
-    at_once = tokens_at_once(len(token_bytes), model.config.d_model, device)
+    at_once = tokens_at_once(tokenizer.vocab_size, model.config.d_model, device)
     was_training = model.training
     model.eval()
     nats, tokens, n_bytes = 0.0, 0, 0
@@ -54,8 +55,9 @@ def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], token_bytes: 
         for some, their in zip(hidden.split(at_once), wanted.split(at_once), strict=True):
             logits = model.lm_head(some).float()
             nats += F.cross_entropy(logits, their, ignore_index=IGNORED, reduction="sum").item()
-        scored = targets[targets != IGNORED]
-        tokens += scored.numel()
-        n_bytes += int(lengths[scored].sum())
+        scored = targets != IGNORED
+        n_documents = int((inputs[scored] == tokenizer.begin_of_text).sum())
+        tokens += int(scored.sum())
+        n_bytes += int(lengths[targets[scored]].sum()) - n_documents * tokenizer.added_bytes
     model.train(was_training)
     return Evaluation(nats, tokens, n_bytes)

@@ -32,7 +32,7 @@ def assess(run: Run, text: str | None = None, stride: int | None = None) -> dict
     windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.begin_of_text, stride)
     device = run.model.token_embedding.weight.device
     with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
-        result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer.token_bytes)
+        result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer)
     if not math.isfinite(result.loss):
         raise UserError(
             f"{run.folder.path}: step {run.step}: the model's loss is {result.loss}, it has diverged; "

@@ -91,7 +91,7 @@ def trial(config: Config, source: Source, engine: Engine) -> float | None:
         optimizers.step(learning_rate_factor(config.schedule, step, step / n_steps))
     windows = evaluation_windows(judged, shape.context_length, ROWS, tokenizer.begin_of_text)
     with engine.autocast():
-        return evaluate(model, windows, tokenizer.token_bytes).bits_per_byte
+        return evaluate(model, windows, tokenizer).bits_per_byte
 
 
 def parts(source: Source) -> tuple[list[Piece], list[Piece]]:

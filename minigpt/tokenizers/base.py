@@ -38,6 +38,8 @@ class Tokenizer(ABC):
         self.vocab_size = len(token_bytes)
         self.end_of_text = end_of_text
         self.begin_of_text = end_of_text
+        self.added_bytes = 0
+        """That a document's first token has and the document has not."""
 
     def encode(self, text: str) -> TokenIds:
         """The ids of `text`, never those of special tokens; UserError where a character cannot be encoded."""

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
@@ -54,6 +55,9 @@ class HuggingFaceTokenizer(Tokenizer):
         self.special_tokens = {named[token]: token for token in sorted(special | {end_of_text, self.begin_of_text})}
         self._unknown = self._fast.token_to_id(str(definition.get("model", {}).get("unk_token")))
         self._complete = set(SINGLE_BYTES) <= set(self.token_bytes)
+        letter = next((piece for piece in self.token_bytes if len(piece) == 1 and piece.isalpha()), b"")
+        with suppress(UserError):  # none that it can encode
+            self.added_bytes = len(self.decode_bytes(self._encode(letter.decode()))) - len(letter)
 
     def _encode(self, text: str) -> TokenIds:
         try:

@@ -180,7 +180,7 @@ class Trainer:
         windows = evaluation_windows(self.corpus.validation[: limit + 1], length, batch_size, begin_of_text)
         mine = islice(windows, self.processes.rank, None, self.processes.world_size)
         with eager(), self.engine.autocast():
-            part = evaluate(self.model, mine, self.corpus.tokenizer.token_bytes)
+            part = evaluate(self.model, mine, self.corpus.tokenizer)
         sums = self.processes.sum(torch.tensor([part.nats, part.tokens, part.bytes], dtype=torch.float64))
         evaluation = Evaluation(float(sums[0]), int(sums[1]), int(sums[2]))
         progress = self.progress

@@ -98,7 +98,7 @@ def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
     tokens = prepare_tokens(open_source(data), trained.tokenizer, data.validation_fraction, run.parents[1] / "data")
     windows = list(evaluation_windows(tokens.validation[:4001], 32, 32, trained.tokenizer.end_of_text))
     exact, rounded = (
-        evaluate(model, windows, trained.tokenizer.token_bytes).bits_per_byte
+        evaluate(model, windows, trained.tokenizer).bits_per_byte
         for model in (trained.model, TokenByToken(trained.model, dtype))
     )
     assert rounded != exact

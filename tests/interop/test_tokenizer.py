@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import random_model
 from tokenizers import Tokenizer as Fast
+from tokenizers import decoders
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Metaspace
 
 from minigpt.data import stories
+from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import Piece
 from minigpt.data.tokens import encoded
 from minigpt.errors import UserError
+from minigpt.evaluation.loss import evaluate
 from minigpt.interop.tokenizer import definition
 from minigpt.tokenizers import Tokenizer, build_tokenizer
 from minigpt.tokenizers.base import SINGLE_BYTES
@@ -154,3 +158,15 @@ def test_a_space_that_is_put_before_a_text_is_no_loss_and_an_unknown_character_i
     assert len(tokenizer.encode("hello hello")) == 12
     with pytest.raises(UserError, match="not learned"):
         tokenizer.encode("help")
+
+
+@pytest.mark.parametrize(("pre", "decoder"), [(ByteLevel(), decoders.ByteLevel()), (Metaspace(), decoders.Metaspace())])
+def test_a_space_that_is_put_before_a_document_is_no_byte_of_it(pre: Any, decoder: Any) -> None:
+    theirs = Fast(BPE({letter: number for number, letter in enumerate("Ġ▁helo<>")}, [], unk_token="<"))
+    theirs.pre_tokenizer, theirs.decoder = pre, decoder
+    theirs.add_special_tokens(["<", ">"])
+    tokenizer = HuggingFaceTokenizer(json.loads(theirs.to_str()), 8, 7, 6)
+    pieces = [Piece(text, True) for text in ("hello hole", "hell", "o")]
+    tokens = np.concatenate(list(encoded(pieces, tokenizer)))
+    windows = evaluation_windows(tokens, 8, 2, tokenizer.begin_of_text)
+    assert evaluate(random_model(vocab_size=8, context_length=8), windows, tokenizer).bytes == len("hello holehello")
