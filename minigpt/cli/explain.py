@@ -18,6 +18,12 @@ def explain(
     output: Annotated[
         Path | None, typer.Option(help="File to write (HTML); otherwise explain.html in the run's folder.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A part to switch off: a head (1.1), a layer's neurons (1.neurons), a layer (1); repeatable."
+        ),
+    ] = None,
     checkpoint: CheckpointOption = "best",
     open_page: OpenOption = True,
     live: Annotated[
@@ -27,20 +33,24 @@ def explain(
 ) -> None:
     """Write a page that shows every number on the way from a text to the next word."""
     if live:
-        _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, port, open_page)
+        _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], port, open_page)
         return
     from minigpt.inspection import page
     from minigpt.runs import load_run
 
-    model = load_run(run, checkpoint)
-    path = output or model.folder.explain
-    write_page(path, page.explain(model, page.default_prompt(model) if prompt is None else prompt))
+    model, off = load_run(run, checkpoint), without or []
+    path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
+    write_page(path, page.explain(model, text, without=off))
+    if off:
+        from minigpt.inspection.intervene import consequences
+
+        typer.echo("\n".join(consequences(model, text, off)))
     typer.echo(path)
     if open_page:
         show(path.absolute().as_uri())
 
 
-def _serve(run: Path, checkpoint: str, prompt: str | None, port: int, open_page: bool) -> None:
+def _serve(run: Path, checkpoint: str, prompt: str | None, without: list[str], port: int, open_page: bool) -> None:
     try:
         from minigpt.serving.live import serve
     except ModuleNotFoundError as error:
@@ -51,4 +61,4 @@ def _serve(run: Path, checkpoint: str, prompt: str | None, port: int, open_page:
         if open_page:
             show(address)
 
-    serve(run, checkpoint, prompt, port, opened)
+    serve(run, checkpoint, prompt, without, port, opened)

@@ -7,7 +7,7 @@ through a name of its own), and no request names a file.
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,7 +20,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from minigpt.errors import UserError
-from minigpt.inspection.page import default_prompt, explain, page_data, text_data
+from minigpt.inspection.intervene import check_parts
+from minigpt.inspection.page import default_prompt, explain
+from minigpt.inspection.page_data import page_data, text_data
 from minigpt.runs import Run, checkpoint_step, load_run
 
 LOOPBACK = "127.0.0.1"
@@ -50,16 +52,18 @@ class LiveRun:
             return self._run
 
 
-def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
+def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = ()) -> Starlette:
     """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
 
-    Who already has the numbers of a step's model, and says so, is spared them.
+    Who already has the numbers of a step's model, and says so, is spared them. A request may name parts of the model
+    to switch off, as `without` does for the page.
     """
     live = LiveRun(path, checkpoint)
+    check_parts(without, live.newest().config.model)
 
     def page(_request: Request) -> Response:
         run = live.newest()
-        html = explain(run, default_prompt(run) if prompt is None else prompt, live=True)
+        html = explain(run, default_prompt(run) if prompt is None else prompt, True, without)
         return HTMLResponse(html, headers=NO_FRAMES)
 
     def step(_request: Request) -> Response:
@@ -80,16 +84,18 @@ def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
             return JSONResponse({"error": f"the text is longer than {LONGEST:,} bytes"}, 413)
         try:
             asked = json.loads(body)
-            prompt, known = asked["prompt"], asked.get("step")
+            prompt, known, off = asked["prompt"], asked.get("step"), asked.get("without", [])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return JSONResponse({"error": 'the request must be {"prompt": TEXT}'}, 400)
+            return JSONResponse({"error": 'the request must be {"prompt": TEXT, "without": [PART]}'}, 400)
         if not isinstance(prompt, str):
             return JSONResponse({"error": "the prompt must be a text"}, 400)
+        if not isinstance(off, list) or not all(isinstance(part, str) for part in off):
+            return JSONResponse({"error": 'without must be a list of parts, such as ["1.1"]'}, 400)
         run = live.newest()
         try:
-            return JSONResponse(text_data(run, prompt) if known == run.step else page_data(run, prompt))
+            return JSONResponse((text_data if known == run.step else page_data)(run, prompt, off))
         except UserError as error:
-            return JSONResponse({"error": str(error).removeprefix("command line: --prompt: ")}, 400)
+            return JSONResponse({"error": str(error).removeprefix("command line: ").removeprefix("--prompt: ")}, 400)
 
     return Starlette(
         routes=[Route("/", page), Route("/step", step), Route("/data", data, methods=["POST"])],
@@ -97,13 +103,20 @@ def make_app(path: Path, checkpoint: str, prompt: str | None) -> Starlette:
     )
 
 
-def serve(path: Path, checkpoint: str, prompt: str | None, port: int, opened: Callable[[str], Any]) -> None:
+def serve(
+    path: Path,
+    checkpoint: str,
+    prompt: str | None,
+    without: Sequence[str],
+    port: int,
+    opened: Callable[[str], Any],
+) -> None:
     """Serve until interrupted; `opened` is called with the address. Port 0 takes a free one."""
     import uvicorn
 
     from minigpt.serving.connection import Connection
 
-    app = make_app(path, checkpoint, prompt)
+    app = make_app(path, checkpoint, prompt, without)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

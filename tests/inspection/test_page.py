@@ -16,7 +16,9 @@ from conftest import minigpt
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
-from minigpt.inspection.page import MAPPED, default_prompt, explain
+from minigpt.inspection.intervene import logits_without
+from minigpt.inspection.page import default_prompt, explain
+from minigpt.inspection.page_data import MAPPED
 from minigpt.inspection.trace import Trace, trace
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
 
@@ -55,7 +57,7 @@ def shares(page: Any, cells: str) -> list[float]:
     labels = page.eval_on_selector_all(
         f"{cells}:not(.future)", "all => all.map(cell => cell.getAttribute('aria-label'))"
     )
-    return [float(label.split(": ")[-1].rstrip("%")) / 100 for label in labels]
+    return [float(label.split(": ")[-1].strip("<>%")) / 100 for label in labels]
 
 
 def close(shown: list[float], true: Any) -> None:
@@ -208,3 +210,43 @@ def test_a_run_without_a_prompt_is_explained_with_something_of_its_own(loaded: R
     data = loaded.config.data.model_copy(update={"source": "other"})
     other = replace(loaded, config=loaded.config.model_copy(update={"data": data}))
     assert default_prompt(other)
+
+
+@needs_chromium
+def test_a_part_is_switched_off_and_on_by_keyboard(page: Any, loaded: Run, traced: Trace) -> None:
+    after = torch.tensor(logits_without(loaded.model, traced.token_ids, [["2.1"]])[0]).softmax(-1)
+    best = int(traced.logits[-1].argmax())
+    assert page.text_content("#what-if-sum") == "Nothing is off."
+    page.focus("#switches [aria-label='without layer 2, head 1']")
+    page.keyboard.press("Enter")
+    told = re.fullmatch(r"P\((.+)\) (.+)% → (.+)% without layer 2, head 1", page.text_content("#what-if-sum"))
+    assert told
+    assert float(told[2]) / 100 == pytest.approx(traced.probabilities[-1][best], abs=6e-4)
+    assert float(told[3]) / 100 == pytest.approx(float(after[best]), abs=6e-4)
+    listed = page.eval_on_selector_all("#what-if-words li", "all => all.map(li => li.lastChild.textContent)")
+    assert f"{told[2]}% → {told[3]}%" in listed
+    page.keyboard.press("Space")  # it still has the focus
+    assert page.text_content("#what-if-sum") == "Nothing is off."
+
+
+@needs_chromium
+def test_the_bars_of_a_logit_sum_to_it(page: Any, traced: Trace) -> None:
+    order = np.argsort(-traced.logits[-1])
+    first, second = traced.logits[-1][order[0]], traced.logits[-1][order[1]]
+    for other, expected in (("-1", first), ("1", first - second)):
+        page.select_option("#against", other)
+        bars = page.eval_on_selector_all("#origin-bars li", "all => all.map(li => Number(li.lastChild.textContent))")
+        assert float(page.text_content("#origin-sum b")) == pytest.approx(expected, abs=0.006)
+        assert sum(bars) == pytest.approx(expected, abs=0.006 * (len(bars) + 1))
+
+
+def test_the_command_tells_what_a_missing_part_changes(run: Path, workplace: Path) -> None:
+    command = ["explain", run, "--no-open", "--prompt", PROMPT, "--output", workplace / "without.html"]
+    done = minigpt(*command, "--without", "1.1", "--without", "2", cwd=workplace)
+    first, *rows, path = done.stdout.splitlines()
+    assert first == "without layer 1, head 1 and layer 2:"
+    assert rows
+    assert all(re.fullmatch(r"  P\(.+\) \d+\.\d% → \d+\.\d%", row) for row in rows)
+    assert '"asked":"1.1+2"' in Path(path).read_text()
+    done = minigpt(*command, "--without", "3.1", cwd=workplace)
+    assert (done.returncode, "--without 3.1: there are layers 1 to 2 with heads 1 to 2" in done.stderr) == (2, True)

@@ -120,6 +120,9 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         page.wait_for_selector("#distribution li")
         page.fill("#prompt", "A cat sat on")
         page.wait_for_selector("#continuation:has-text('A cat sat on')")
+        for part in ("layer 1, head 1", "layer 2, neurons"):
+            page.click(f"#switches [aria-label='without {part}']")
+        page.wait_for_selector("#what-if-sum:has-text('without layer 1, head 1 and layer 2, neurons')")
         word = page.text_content("#distribution button[aria-pressed=true]").strip("·")
         page.click("#append")
         page.wait_for_function("word => document.querySelector('#tokens').innerText.trim().endsWith(word)", arg=word)

@@ -1,7 +1,7 @@
 "use strict";
 let D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
-const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1 };
+const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1, off: new Set(D.switches.asked ? D.switches.asked.split("+") : []) };
 
 /* Numbers: arrays arrive as float16 in base64. */
 
@@ -29,7 +29,7 @@ function at(packed, ...indices) {
 }
 
 const number = x => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(3);
-const percent = x => x >= 0.0995 ? Math.round(100 * x) + "%" : (100 * x).toFixed(1) + "%";
+const percent = x => x > 0 && x < 0.0005 ? "<0.1%" : x < 1 && x >= 0.9995 ? ">99.9%" : (100 * x).toFixed(1) + "%";
 const layer = () => D.layers[state.layer];
 const group = () => Math.floor(state.head * D.model.n_kv_heads / D.model.n_heads);
 const colour = (x, largest) => `rgba(var(${x < 0 ? "--minus" : "--plus"}),${Math.min(1, Math.abs(x) / largest || 0).toFixed(3)})`;
@@ -46,11 +46,11 @@ function make(name, attributes = {}, ...children) {
 
 /* A vector as coloured cells, with its numbers for those who want to read them. */
 function strip(name, vector, label = i => i) {
-  const largest = vector.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  const extreme = vector.reduce((most, x) => Math.abs(x) > Math.abs(most) ? x : most, 0), largest = Math.abs(extreme);
   const cells = make("div", { class: "cells", role: "img", "aria-label": `${name}: ${vector.length} numbers` });
   vector.forEach((x, i) => cells.append(make("i", { style: `background:${colour(x, largest)}`, "data-reading": `${label(i)}: ${number(x)}` })));
   const numbers = make("details", {}, make("summary", {}, "numbers"), make("p", {}, Array.from(vector, number).join("  ")));
-  return make("div", { class: "strip", "data-name": name }, make("span", {}, name, make("span", {}, `${vector.length} numbers, largest ${number(largest)}`)), cells, numbers);
+  return make("div", { class: "strip", "data-name": name }, make("span", {}, name, make("span", {}, `${vector.length} numbers, largest ${number(extreme)}`)), cells, numbers);
 }
 
 function chips(element, guesses) {
@@ -234,6 +234,53 @@ function drawNext() {
   $("continuation").replaceChildren(D.prompt, make("mark", {}, chosen.text), " …");
 }
 
+/* The parts of a word's logit, or of how far it is above another's. */
+function drawOrigin() {
+  const { words, logits, parts } = D.attribution, name = i => D.vocabulary[words[i]];
+  const options = words.map((_, i) => make("option", { value: i }, name(i)));
+  const [word, other] = [$("for"), $("against")].map(select => Math.min(Number(select.value), words.length - 1));  // -1: nothing
+  $("for").replaceChildren(...options);
+  $("against").replaceChildren($("against").firstElementChild, ...options.map(option => option.cloneNode(true)));
+  $("for").value = word; $("against").value = other;
+  const value = row => row[word] - (other < 0 ? 0 : row[other]), largest = Math.max(...parts.map(([, row]) => Math.abs(value(row))));
+  $("origin-sum").replaceChildren(other < 0 ? `The logit of ${name(word)} is ` : `The logit of ${name(word)} is above that of ${name(other)} by `, make("b", {}, value(logits).toFixed(2)), ":");
+  $("origin-bars").replaceChildren(...parts.map(([part, row]) => {
+    const x = value(row), side = 50 * Math.abs(x) / (largest || 1);
+    return make("li", {}, make("span", {}, part), make("div", {}, make("div", { class: "bar" + (x < 0 ? " minus" : ""), style: `width:${side}%;margin-left:${x < 0 ? 50 - side : 50}%` })), make("span", {}, x.toFixed(2)));
+  }));
+}
+
+/* Parts that can be switched off, and what the next word then is. */
+function drawSwitches() {
+  const { words, before, without } = D.switches, parts = Object.keys(without), off = [...state.off].join("+"), now = without[off];
+  $("what-if").hidden = !parts.length;
+  const button = (part, text) => {
+    const one = make("button", { "aria-pressed": state.off.has(part), "aria-label": `without ${without[part].label}` }, text);
+    one.onclick = () => toggle(part);
+    return make("td", {}, one);
+  };
+  $("switches").tBodies[0].replaceChildren(...D.layers.filter((_, i) => without[i + 1]).map((_, i) => make("tr", {}, make("th", { scope: "row" }, `layer ${i + 1}`),
+    ...Array.from({ length: D.model.n_heads }, (_, j) => button(`${i + 1}.${j + 1}`, `head ${j + 1}`)), button(`${i + 1}.neurons`, "neurons"), button(`${i + 1}`, "all of it"))));
+  const after = new Map(now ? [...now.guesses, ...words.map((word, i) => [word, now.shares[i]])] : words.map((word, i) => [word, before[i]]));
+  const share = word => words.includes(word) ? before[words.indexOf(word)] : null;
+  const told = word => share(word) === null ? "less" : percent(share(word));
+  $("what-if-sum").textContent = now ? `P(${D.vocabulary[words[0]]}) ${told(words[0])} → ${percent(after.get(words[0]))} without ${now.label}` : "Nothing is off.";
+  const shown = [...after].filter(([word, x]) => Math.max(x, share(word)) >= 0.0005).sort((a, b) => b[1] - a[1]);
+  $("what-if-words").replaceChildren(...shown.map(([word, x]) => make("li", {}, make("span", {}, D.vocabulary[word]),
+    make("div", {}, make("div", { class: "bar", style: `width:${100 * x}%` }), make("div", { class: "bar was", style: `width:${100 * (share(word) || 0)}%` })), make("span", {}, now ? `${told(word)} → ${percent(x)}` : percent(x)))));
+}
+
+function toggle(part) {
+  const off = new Set($("prompt") ? state.off : []);
+  if (!state.off.has(part)) off.add(part); else off.delete(part);
+  state.off = off;
+  if (off.size > 1 && !D.switches.without[[...off].join("+")]) return ask();
+  const label = document.activeElement.getAttribute("aria-label");
+  drawSwitches();
+  const again = $("switches").querySelector(`[aria-label="${label}"]`);
+  if (again) again.focus({ preventScroll: true });
+}
+
 function drawTraining() {
   const stage = D.stages[state.stage];
   $("training").hidden = !D.stages.length;
@@ -246,7 +293,7 @@ function drawTraining() {
 }
 
 function draw() {
-  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawNext(); drawTraining();
+  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawNext(); drawOrigin(); drawSwitches(); drawTraining();
 }
 
 function pick(change) {
@@ -279,6 +326,7 @@ $("matrix").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [
 $("layer").onchange = event => { state.layer = Number(event.target.value); look(state.token); };
 $("head").onchange = event => { state.head = Number(event.target.value); look(state.token); };
 $("stage").oninput = event => pick({ stage: Number(event.target.value) });
+["for", "against"].forEach(id => { $(id).onchange = drawOrigin; });
 ["temperature", "top-k", "top-p"].forEach(id => { $(id).oninput = drawNext; });
 $("temperature").value = D.sampling.temperature;
 $("top-k").value = D.sampling.top_k || 0;
@@ -307,7 +355,7 @@ let asked = 0;
 async function ask() {
   const mine = ++asked;
   try {
-    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step }) });
+    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off] }) });
     const data = await answer.json();
     if (mine !== asked) return;
     $("trouble").textContent = data.error || "";
