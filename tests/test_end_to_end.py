@@ -3,10 +3,14 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from conftest import RECIPE, TINY, minigpt
+
+from minigpt.generation.sampler import Request, Sampler
 
 
 def sample(run: Path, *options: object, stdin: str = "") -> str:
@@ -80,10 +84,42 @@ def test_a_stop_text_ends_the_sample(run: Path) -> None:
 
 
 def test_the_interactive_mode_continues_line_after_line(run: Path) -> None:
-    assert [line[:3] for line in sample(run, "--interactive", "--stop", "\n", stdin="One\nTwo\n").splitlines()] == [
-        "One",
-        "Two",
-    ]
+    words = ["--interactive", "--stop", "\n"]
+    lines = sample(run, *words, stdin="One\nTwo\n").splitlines()
+    assert [line[:3] for line in lines] == ["One", "Two"]
+    assert sample(run, *words, "--prompt", "Zero", stdin="One\nTwo\n").splitlines()[1:] == lines
+
+
+def test_an_interrupt_ends_a_text_and_the_next_line_is_continued(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces, prompts = Sampler.pieces, list[str]()
+
+    def interrupted(self: Sampler, request: Request) -> Iterator[tuple[int, str]]:
+        prompts.append(request.prompt)
+        for place, piece in enumerate(pieces(self, request)):
+            if prompts == ["One"] and place == 2:
+                raise KeyboardInterrupt
+            yield piece
+
+    monkeypatch.setattr(Sampler, "pieces", interrupted)
+    text = sample(run, "--interactive", stdin="One\nTwo\n")
+    assert prompts == ["One", "Two"]
+    assert text.startswith("One")
+    assert "\nTwo" in text
+
+
+def test_a_log_has_lines_and_no_carriage_returns(run: Path) -> None:
+    done = minigpt("train", RECIPE, "run.name=logged", *TINY, cwd=run.parents[1])
+    assert "\r" not in done.stderr
+    lines = done.stderr.splitlines()
+    evaluations = [line for line in lines if "validation loss" in line]
+    drawings = [line for line in lines if " left, step " in line]
+    assert evaluations
+    assert 0 < len(drawings) <= len(evaluations) + 1
+    assert len(set(lines)) == len(lines)
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert minigpt("--version", cwd=tmp_path).stdout == f"minigpt {metadata.version('minigpt')}\n"
 
 
 def test_a_text_longer_than_the_context_is_written(run: Path) -> None:

@@ -2,16 +2,16 @@
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from minigpt.cli import compare, config, embeddings, evaluate, explain, export, import_, sample, sweep, tokenize, train
 from minigpt.cli.streams import prepare_streams
 from minigpt.errors import UserError
+from minigpt.storage.version import installed_version
 
 app = typer.Typer(
-    help="Train a small GPT, sample from it, look inside, take it with you.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -34,6 +34,21 @@ app.command("import")(import_.import_model)
 
 CommandLineError: Any = typer.BadParameter.mro()[2]
 """What typer raises for a wrong option or argument; it exports only this descendant of it."""
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"minigpt {installed_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train a small GPT, sample from it, look inside, take it with you."""
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
 """`minigpt sample`: let a trained model write."""
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
-from minigpt.cli.streams import read_text
+from minigpt.cli.streams import read_text, typed_lines
 from minigpt.errors import UserError
 
 
@@ -19,12 +20,18 @@ def sample(
     begin_document: Annotated[
         bool | None, typer.Option(help="Whether the prompt begins a document, or stands in the middle of one.")
     ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option()] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Tokens to write, at most.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 always takes the most probable token.")] = None,
-    top_k: Annotated[int | None, typer.Option()] = None,
-    top_p: Annotated[float | None, typer.Option()] = None,
-    min_p: Annotated[float | None, typer.Option()] = None,
-    repetition_penalty: Annotated[float | None, typer.Option()] = None,
+    top_k: Annotated[int | None, typer.Option(help="Choose among so many likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Choose among the likeliest that have this share together.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Choose among those that are at least so likely, as a share of the likeliest.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1 what has been written becomes less likely.")
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="int8, bfloat16 or float32; without it as the recipe says, or else the fastest.")
     ] = None,
@@ -62,10 +69,11 @@ def sample(
     sampler = Sampler(loaded, {key: value for key, value in changes.items() if value is not None})
     if prompt == "-" or prompt_file is not None:
         prompt = read_text(prompt_file)
-    prompt = sampler.sampling.prompt if prompt is None else prompt
-    request = Request(prompt, n_samples, seed, tuple(stop or ()))
+    given = [] if prompt is None else [prompt]
+    request = Request(sampler.sampling.prompt if prompt is None else prompt, n_samples, seed, tuple(stop or ()))
     if interactive:
-        sampler.converse(request)
+        typer.echo(f"{run}, step {loaded.step}: a line to continue, Ctrl-C ends a text, Ctrl-D everything", err=True)
+        sampler.converse(request, chain(given, typed_lines()))
     elif as_json:
         typer.echo(json.dumps(sampler.as_json(request)))
     else:

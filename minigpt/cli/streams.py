@@ -3,7 +3,8 @@
 import io
 import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from minigpt.errors import UserError
@@ -29,6 +30,19 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8")
+
+
+def typed_lines() -> Iterator[str]:
+    """Line after line of standard input, asked for on a terminal, where it can be edited; UserError if not UTF-8."""
+    with suppress(ModuleNotFoundError):  # of Windows, whose terminals edit lines themselves
+        import readline  # noqa: F401 - from now on `input` has it
+    try:
+        while True:
+            yield input("> " if sys.stdin.isatty() and sys.stdout.isatty() else "")
+    except EOFError:
+        return
+    except UnicodeDecodeError:
+        raise UserError("standard input: not UTF-8; give UTF-8 text") from None
 
 
 def read_text(file: Path | None = None) -> str:

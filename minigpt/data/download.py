@@ -12,12 +12,12 @@ from typing import Any
 
 import xxhash
 from pydantic.dataclasses import dataclass as checked_dataclass
-from tqdm.auto import tqdm
 
 from minigpt.data.files import make_folder
 from minigpt.data.packing import PACKED
 from minigpt.data.readers import READERS
 from minigpt.errors import UserError
+from minigpt.progress import bar
 from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
 from minigpt.storage.writing import beside, write_whole
 
@@ -95,11 +95,11 @@ def _received(address: str, opener: Callable[..., Any]) -> Iterator[bytes]:
     try:
         with opener(address, timeout=30) as answer:
             total = int(answer.headers.get("Content-Length") or 0) or None
-            with tqdm(desc=f"fetching {address}", total=total, unit="B", unit_scale=True, delay=1.0) as bar:
+            with bar(desc=f"fetching {address}", total=total, unit="B", unit_scale=True, delay=1.0) as shown:
                 while block := answer.read(2**20):
                     yield block
                     received += len(block)
-                    bar.update(len(block))
+                    shown.update(len(block))
             if total is not None and received != total:
                 raise OSError(f"{received:,} of {total:,} bytes came")
     except (OSError, ValueError, http.client.HTTPException) as error:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from minigpt.data.files import Split, make_folder
 from minigpt.data.shards import MANIFEST, Ids, Manifest, Shard, ShardWriter, open_shards, read_manifest
 from minigpt.data.sources import Piece, Source
 from minigpt.errors import UserError
+from minigpt.progress import bar
 from minigpt.storage.checksums import sealed
 from minigpt.storage.writing import beside, write_through
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
@@ -181,7 +181,7 @@ def _grouped(pieces: Iterable[Piece]) -> Iterator[list[tuple[str, bool]]]:
 
 def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
     """The same pieces, their size shown on standard error where it takes more than a moment."""
-    with tqdm(desc=f"encoding {name}", unit="B", unit_scale=True, delay=1.0, leave=False) as bar:
+    with bar(desc=f"encoding {name}", unit="B", unit_scale=True, delay=1.0, leave=False) as shown:
         for piece in pieces:
             yield piece
-            bar.update(len(piece.text))
+            shown.update(len(piece.text))

@@ -22,7 +22,6 @@ from lm_eval.models.utils import normalize_gen_kwargs  # type: ignore[import-unt
 from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # type: ignore[import-untyped]
 from pydantic import ValidationError
-from tqdm.auto import tqdm
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.data.batches import IGNORED
@@ -31,6 +30,7 @@ from minigpt.evaluation.loss import TOKENS_AT_ONCE
 from minigpt.generation.generate import generate
 from minigpt.generation.text import TextStream
 from minigpt.hardware.memory import tokens_at_once
+from minigpt.progress import bar
 from minigpt.runs import Run
 
 MAX_NEW_TOKENS = 256
@@ -100,13 +100,13 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             min(len(context) + len(continuation) - 1, self.context_length) for _, context, continuation in requests
         ]
         longest_first = sorted(range(len(requests)), key=lambda number: -lengths[number])
-        with tqdm(desc="scoring", total=len(requests), disable=disable_tqdm, delay=1.0, leave=False) as bar:
+        with bar(desc="scoring", total=len(requests), disable=disable_tqdm, delay=1.0, leave=False) as shown:
             while longest_first:
                 n_rows = max(1, TOKENS_AT_ONCE // lengths[longest_first[0]])
                 batch, longest_first = longest_first[:n_rows], longest_first[n_rows:]
                 for number, score in zip(batch, self._score([requests[number] for number in batch]), strict=True):
                     scores[number] = score
-                bar.update(len(batch))
+                shown.update(len(batch))
         return scores
 
     @torch.inference_mode()
@@ -143,7 +143,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
             ids = self.tok_encode(context)[-room if room > 0 else -self.context_length :] or [self.prefix_token_id]
             alike[len(ids), config, stops].append((number, ids))
         answers = [""] * len(requests)
-        with tqdm(desc="writing", total=len(requests), disable=disable_tqdm, delay=1.0, leave=False) as bar:
+        with bar(desc="writing", total=len(requests), disable=disable_tqdm, delay=1.0, leave=False) as shown:
             for (length, config, stops), prompts in alike.items():
                 n_rows = max(1, TOKENS_AT_ONCE // min(length + config.max_new_tokens, self.context_length))
                 for first in range(0, len(prompts), n_rows):
@@ -151,7 +151,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
                     written = self._write([ids for _, ids in batch], config, stops)
                     for (number, _), answer in zip(batch, written, strict=True):
                         answers[number] = answer
-                    bar.update(len(batch))
+                    shown.update(len(batch))
         return answers
 
     def _settings(self, settings: Mapping[str, Any]) -> tuple[SamplingConfig, tuple[str, ...]]:

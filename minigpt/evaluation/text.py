@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from minigpt.data import stories
 from minigpt.data.batches import IGNORED, evaluation_windows
@@ -18,6 +17,7 @@ from minigpt.errors import UserError
 from minigpt.evaluation.loss import TOKENS_AT_ONCE, evaluate
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_precision
+from minigpt.progress import bar
 from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
 
@@ -92,7 +92,7 @@ def _encode(text: str, run: Run) -> TokenStream:
 
 
 def _with_progress(windows: Iterator[tuple[Tensor, Tensor]], n_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    with tqdm(desc="evaluating", total=n_tokens, unit="tokens", unit_scale=True, delay=1.0, leave=False) as bar:
+    with bar(desc="evaluating", total=n_tokens, unit="tokens", unit_scale=True, delay=1.0, leave=False) as shown:
         for inputs, targets in windows:
             yield inputs, targets
-            bar.update(int((targets != IGNORED).sum()))
+            shown.update(int((targets != IGNORED).sum()))

@@ -1,7 +1,7 @@
 """Prompts come in, texts go out, character by character where there is one of them."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,23 +93,15 @@ class Sampler:
         for number, text in enumerate(self.texts(request), 1):
             print(f"--- {number}\n{request.prompt}{text}")  # noqa: T201
 
-    def converse(self, request: Request) -> None:
-        """Continue line after line of standard input, until it ends."""
-        hint = f"{self.run.folder.path}, step {self.run.step}: a line to continue, Ctrl-D to end"
-        print(hint, file=sys.stderr)  # noqa: T201
-        while True:
-            print("> ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    def converse(self, request: Request, prompts: Iterable[str]) -> None:
+        """Continue one prompt after the other; an interrupt ends the text that is being written, and no more."""
+        for prompt in prompts:
             try:
-                line = sys.stdin.readline()
-            except UnicodeDecodeError:
-                print(file=sys.stderr)  # noqa: T201
-                raise UserError("standard input: not UTF-8; give UTF-8 text") from None
-            if not line:
-                return
-            try:
-                self.print_samples(replace(request, prompt=line.rstrip("\n")))
+                self.print_samples(replace(request, prompt=prompt))
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)  # noqa: T201
+            except KeyboardInterrupt:
+                print()  # noqa: T201
 
     def as_json(self, request: Request) -> dict[str, Any]:
         """Prompt, settings and texts as one document."""

@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tqdm.auto import tqdm
-
 from minigpt.errors import UserError
+from minigpt.progress import bar
 from minigpt.runs import Index, RunFolder
 from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
 
@@ -137,11 +136,10 @@ class ProgressBar:
     """Share of the budget, time left, current loss and speed, on standard error; silent where `shown` is False."""
 
     def __init__(self, progress: float, shown: bool) -> None:
-        self._bar = tqdm(
+        self._bar = bar(
             total=1.0,
             initial=progress,
             disable=not shown,
-            dynamic_ncols=True,
             mininterval=0.5,
             bar_format="{percentage:3.0f}%|{bar}| {remaining} left{postfix}",
         )
