@@ -34,6 +34,9 @@ const layer = () => D.layers[state.layer];
 const group = () => Math.floor(state.head * D.model.n_kv_heads / D.model.n_heads);
 const colour = (x, largest) => `rgba(var(${x < 0 ? "--minus" : "--plus"}),${Math.min(1, Math.abs(x) / largest || 0).toFixed(3)})`;
 
+/* The most colour on which the page's ink is legible (4.5:1, light and dark). */
+const LEGIBLE = 0.6;
+
 /* Elements: text is always set as text, never as markup. */
 
 function make(name, attributes = {}, ...children) {
@@ -129,7 +132,7 @@ function drawHeads() {
       pen.fillStyle = `rgba(${plus},${(0.06 + 0.94 * weights[row * n + column]).toFixed(3)})`;
       pen.fillRect(column * side, row * side, side, side);
     }
-    const button = make("button", { "aria-label": `layer ${i + 1}, head ${j + 1}`, "aria-pressed": i === state.layer && j === state.head }, canvas, make("small", {}, `layer ${i + 1}, ${j + 1}`));
+    const button = make("button", { "aria-label": `layer ${i + 1}, head ${j + 1}`, "aria-pressed": i === state.layer && j === state.head }, canvas, make("small", {}, `layer ${i + 1}, head ${j + 1}`));
     button.onclick = () => { Object.assign(state, { layer: i, head: j }); look(state.token); };
     return button;
   })));
@@ -168,7 +171,7 @@ function drawMatrix(table, weight, pickable) {
   const body = make("tbody", {}, ...D.tokens.map((row, i) => make("tr", {}, make("th", { scope: "row" }, row.piece), ...D.tokens.map((column, j) => {
     if (j > i) return make("td", { class: "future", "aria-label": "the future" });
     const share = weight(i, j), picked = pickable && i === state.token && j === state.key;
-    const cell = make("td", { class: (picked ? "picked " : "") + (share > 0.55 ? "strong" : ""), style: `background:${colour(share, 1)}`, "data-reading": `${row.piece} → ${column.piece}: ${percent(share)}`, "aria-label": `${row.piece} looks at ${column.piece}: ${percent(share)}` }, small ? Math.round(100 * share) : "");
+    const cell = make("td", { class: picked ? "picked" : "", style: `background:${colour(share, 1 / LEGIBLE)}`, "data-reading": `${row.piece} → ${column.piece}: ${percent(share)}`, "aria-label": `${row.piece} looks at ${column.piece}: ${percent(share)}` }, small ? Math.round(100 * share) : "");
     if (pickable) { cell.tabIndex = picked ? 0 : -1; cell.onclick = () => pick({ token: i, key: j }); }
     return cell;
   }))));
@@ -255,12 +258,12 @@ function drawSwitches() {
   const { words, before, without } = D.switches, parts = Object.keys(without), off = [...state.off].join("+"), now = without[off];
   $("what-if").hidden = !parts.length;
   const button = (part, text) => {
-    const one = make("button", { "aria-pressed": state.off.has(part), "aria-label": `without ${without[part].label}` }, text);
+    const one = make("button", { "aria-pressed": state.off.has(part), "aria-label": `without ${part.includes(".") ? "" : "all of "}${without[part].label}` }, text);
     one.onclick = () => toggle(part);
     return make("td", {}, one);
   };
   $("switches").tBodies[0].replaceChildren(...D.layers.filter((_, i) => without[i + 1]).map((_, i) => make("tr", {}, make("th", { scope: "row" }, `layer ${i + 1}`),
-    ...Array.from({ length: D.model.n_heads }, (_, j) => button(`${i + 1}.${j + 1}`, `head ${j + 1}`)), button(`${i + 1}.neurons`, "neurons"), button(`${i + 1}`, "all of it"))));
+    ...Array.from({ length: D.model.n_heads }, (_, j) => button(`${i + 1}.${j + 1}`, `head ${j + 1}`)), button(`${i + 1}.neurons`, "neurons"), button(`${i + 1}`, `all of layer ${i + 1}`))));
   const after = new Map(now ? [...now.guesses, ...words.map((word, i) => [word, now.shares[i]])] : words.map((word, i) => [word, before[i]]));
   const share = word => words.includes(word) ? before[words.indexOf(word)] : null;
   const told = word => share(word) === null ? "less" : percent(share(word));
@@ -288,6 +291,7 @@ function drawTraining() {
   $("stage").max = D.stages.length - 1;
   $("stage").value = state.stage;
   $("stage-value").value = stage.step.toLocaleString("en");
+  $("stage").setAttribute("aria-valuetext", `step ${stage.step}`);
   chips($("stage-guesses"), stage.guesses);
   drawMatrix($("stage-matrix"), (i, j) => at(stage.weights, state.layer, state.head, i)[j], false);
 }

@@ -1,0 +1,35 @@
+"""Every page is there for everybody: axe-core finds nothing, light and dark, wide and narrow."""
+
+import os
+from pathlib import Path
+
+import pytest
+from browser import chromium, needs_chromium
+from conftest import minigpt
+
+MODULES = Path(os.environ.get("MINIGPT_NODE_MODULES") or Path.home() / ".cache" / "minigpt" / "node_modules")
+AXE = MODULES / "axe-core" / "axe.min.js"
+PAGES = {
+    "explain": ["explain", "runs/tiny", "--no-open", "--prompt", "A cat sat on the mat"],
+    "tokenize": ["tokenize", "A cat, n\u00e4chstes \u6771", "--tokenizer", "runs/tiny", "--tokenizer", "byte"],
+    "compare": ["compare", "runs/tiny", "runs/other", "--no-open"],
+    "report": [],
+}
+
+
+@needs_chromium
+@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not there: npm install --prefix {MODULES.parent} axe-core")
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(name: str, two_runs: Path) -> None:
+    path = two_runs / f"{name}.html"
+    if PAGES[name]:
+        done = minigpt(*PAGES[name], "--output", path, cwd=two_runs)
+        assert done.returncode == 0, done.stderr
+    else:
+        path = two_runs / "runs" / "tiny" / "report.html"
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        with chromium(viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
+            page.goto(f"file://{path}")
+            page.evaluate(AXE.read_text(encoding="utf-8"))
+            found = page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
+            assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
