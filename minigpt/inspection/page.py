@@ -71,15 +71,36 @@ def _template(name: str) -> str:
     return (importlib.resources.files("minigpt.inspection") / "templates" / name).read_text(encoding="utf-8")
 
 
+WORDS = {
+    "token_embedding": "embedding",
+    "position_embedding": "positions",
+    "attention_norm": "gains before attention",
+    "attention.q_proj": "queries",
+    "attention.k_proj": "keys",
+    "attention.v_proj": "values",
+    "attention.o_proj": "output of attention",
+    "attention.q_norm": "gains of queries",
+    "attention.k_norm": "gains of keys",
+    "feed_forward_norm": "gains before the neurons",
+    "feed_forward.gate_proj": "gates of the neurons",
+    "feed_forward.up_proj": "into the neurons",
+    "feed_forward.down_proj": "out of the neurons",
+    "final_norm": "gains at the end",
+    "lm_head": "output",
+}
+"""What people call the tensors of a model."""
+
+
 def matrices(model: GPT) -> Iterator[dict[str, Any]]:
-    """Name, shape, parameters and operations per token of every tensor, those of all blocks together."""
+    """Names, shape, parameters and operations per token of every tensor, those of all blocks together."""
     config, seen = model.config, dict[str, dict[str, Any]]()
     for name, parameter in model.named_parameters():
         short = name.removesuffix(".weight")
         if short.startswith("blocks."):
             short = short.split(".", 2)[2]
+        words = WORDS[short.removesuffix(".bias")] + (", biases" if short.endswith(".bias") else "")
         row = seen.setdefault(
-            short, {"name": short, "shape": " × ".join(map(str, parameter.shape)), "n": 0, "flops": 0}
+            short, {"name": short, "words": words, "shape": " × ".join(map(str, parameter.shape)), "n": 0, "flops": 0}
         )
         row["n"] += parameter.numel()
         multiplied = parameter.ndim == 2 and (name != "token_embedding.weight" or config.tie_embeddings)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from browser import chromium, needs_chromium
-from conftest import minigpt
+from conftest import minigpt, random_model
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
 from minigpt.inspection.intervene import logits_without
-from minigpt.inspection.page import default_prompt, explain
+from minigpt.inspection.page import default_prompt, explain, matrices
 from minigpt.inspection.page_data import MAPPED
 from minigpt.inspection.trace import Trace, trace
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
@@ -250,3 +250,25 @@ def test_the_command_tells_what_a_missing_part_changes(run: Path, workplace: Pat
     assert '"asked":"1.1+2"' in Path(path).read_text()
     done = minigpt(*command, "--without", "3.1", cwd=workplace)
     assert (done.returncode, "--without 3.1: there are layers 1 to 2 with heads 1 to 2" in done.stderr) == (2, True)
+
+
+@needs_chromium
+def test_a_matrix_is_drawn_anew_only_where_it_changes(page: Any) -> None:
+    cell = "document.querySelector('#matrix td:not(.future)')"
+    page.evaluate(f"() => {{ {cell}.mark = true; }}")
+    page.click("#tokens button:nth-child(3)")
+    assert page.evaluate(f"{cell}.mark")
+    assert page.eval_on_selector_all("#matrix td.picked", "all => all.map(cell => cell.closest('tr').rowIndex)") == [3]
+    page.select_option("#head", index=1)
+    assert not page.evaluate(f"{cell}.mark")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [{}, {"position": "learned", "norm": "layernorm", "feed_forward": "gelu", "bias": True, "tie_embeddings": False}],
+)
+def test_every_tensor_has_words_and_all_parameters_are_counted(kind: dict[str, Any]) -> None:
+    model = random_model(**kind)
+    rows = list(matrices(model))
+    assert sum(row["n"] for row in rows) == model.n_parameters()
+    assert len({row["words"] for row in rows}) == len(rows)

@@ -124,6 +124,8 @@ function drawAnalogy() {
 
 /* Every head's weights as a small picture: rows look, columns are looked at. */
 function drawHeads() {
+  if ($("heads").shown === D.layers) return $("heads").childNodes.forEach((button, i) => button.setAttribute("aria-pressed", i === state.layer * D.model.n_heads + state.head));
+  $("heads").shown = D.layers;
   const n = D.tokens.length, side = Math.max(1, Math.floor(84 / n)), [plus] = [getComputedStyle(document.documentElement).getPropertyValue("--plus")];
   $("heads").style.gridTemplateColumns = D.model.n_heads > 4 ? `repeat(${D.model.n_heads}, 6.1rem)` : "repeat(auto-fill, 6.1rem)";
   $("heads").replaceChildren(...D.layers.flatMap((L, i) => Array.from({ length: D.model.n_heads }, (_, j) => {
@@ -159,23 +161,32 @@ function drawAttention() {
   const placed = (D.model.qk_norm ? ", normalised" : "") + turned;
   strips("qkv", strip("input z, normalised", at(L.attention_input, token)), strip("query", at(L.query, head, token)), strip("key", at(L.key, group(), token)), strip("value", at(L.value, group(), token)),
     ...(placed ? [strip("query" + placed, at(L.placed_query, head, token)), strip("key" + placed, at(L.placed_key, group(), token))] : []));
-  drawMatrix($("matrix"), (i, j) => at(L.weights, head, i)[j], true);
+  drawMatrix($("matrix"), L.weights, [head], true);
   drawScore();
   strips("heard", strip("weighted sum of values", at(L.mixed, head, token)), strip("after the output projection, all heads", at(L.attention_output, token)), strip("the token's vector now", at(L.between, token)));
 }
 
-function drawMatrix(table, weight, pickable) {
-  table.className = "matrix";
+function drawMatrix(table, weights, place, pickable) {
+  if (table.weights === weights && table.place === place.join()) return pickable && markPicked(table);
+  Object.assign(table, { className: "matrix", weights, place: place.join() });
   const small = D.tokens.length <= 14;
   const head = make("thead", {}, make("tr", {}, make("td", {}), ...D.tokens.map(token => make("th", { scope: "col" }, token.piece))));
   const body = make("tbody", {}, ...D.tokens.map((row, i) => make("tr", {}, make("th", { scope: "row" }, row.piece), ...D.tokens.map((column, j) => {
     if (j > i) return make("td", { class: "future", "aria-label": "the future" });
-    const share = weight(i, j), picked = pickable && i === state.token && j === state.key;
+    const share = at(weights, ...place, i)[j], picked = pickable && i === state.token && j === state.key;
     const cell = make("td", { class: picked ? "picked" : "", style: `background:${colour(share, 1 / LEGIBLE)}`, "data-reading": `${row.piece} → ${column.piece}: ${percent(share)}`, "aria-label": `${row.piece} looks at ${column.piece}: ${percent(share)}` }, small ? Math.round(100 * share) : "");
     if (pickable) { cell.tabIndex = picked ? 0 : -1; cell.onclick = () => pick({ token: i, key: j }); }
     return cell;
   }))));
   table.replaceChildren(head, body);
+}
+
+/* The same matrix with another cell picked: nothing else is drawn anew. */
+function markPicked(table) {
+  const cell = table.tBodies[0].rows[state.token].cells[state.key + 1];
+  for (const old of table.querySelectorAll("td.picked")) { old.classList.remove("picked"); old.tabIndex = -1; }
+  cell.classList.add("picked");
+  cell.tabIndex = 0;
 }
 
 function drawScore() {
@@ -230,7 +241,7 @@ function drawNext() {
     const written = D.continuations.findIndex(one => one.id === token);
     const name = written < 0 ? make("span", {}, D.vocabulary[token]) : make("button", { "aria-pressed": written === state.candidate }, D.vocabulary[token]);
     if (written >= 0) name.onclick = () => pick({ candidate: written });
-    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
+    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), make("span", { class: "logit" }, at(D.logits)[token].toFixed(1)), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
   }));
   strips("final", strip("the last token's vector after all layers, normalised", at(D.normed)));
   const chosen = D.continuations[state.candidate];
@@ -293,18 +304,18 @@ function drawTraining() {
   $("stage-value").value = stage.step.toLocaleString("en");
   $("stage").setAttribute("aria-valuetext", `step ${stage.step}`);
   chips($("stage-guesses"), stage.guesses);
-  drawMatrix($("stage-matrix"), (i, j) => at(stage.weights, state.layer, state.head, i)[j], false);
+  drawMatrix($("stage-matrix"), stage.weights, [state.layer, state.head], false);
 }
 
-function draw() {
-  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawNext(); drawOrigin(); drawSwitches(); drawTraining();
+function drawToken() {
+  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawTraining();
 }
 
 function pick(change) {
   const where = document.activeElement && document.activeElement.closest("#tokens, #heads, #matrix, #distribution");
   Object.assign(state, change);
   state.key = Math.min(state.key, state.token);
-  draw();
+  if ("candidate" in change) drawNext(); else if ("stage" in change) drawTraining(); else drawToken();
   const again = where && where.querySelector("[aria-checked=true], td.picked, [aria-pressed=true]");
   if (again) again.focus({ preventScroll: true });
 }
@@ -349,7 +360,9 @@ $("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabul
 const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
 ["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
 
-function start() { drawMap(); drawAnalogy(); look(state.token); }
+function read() { look(state.token); drawNext(); drawOrigin(); drawSwitches(); }
+
+function start() { drawMap(); drawAnalogy(); read(); }
 
 start();
 
@@ -367,7 +380,7 @@ async function ask() {
     D = { ...D, ...data };
     $("step").textContent = D.step.toLocaleString("en");
     Object.assign(state, { token: last(), candidate: 0, stage: D.stages.length - 1 });
-    if (data.map) start(); else look(state.token);
+    if (data.map) start(); else read();
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }
 
