@@ -18,6 +18,7 @@ from minigpt.generation.generate import generate
 from minigpt.inspection.attribution import attribution
 from minigpt.inspection.embeddings import Embedding
 from minigpt.inspection.intervene import check_parts, describe, logits_without, parts
+from minigpt.inspection.learning import surprises, updates
 from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
@@ -32,6 +33,9 @@ WORDS = 24
 """Next tokens, the likeliest, whose logits are told part by part."""
 AFFORDABLE = 2e12
 """Operations that switching off every part in turn may take: some seconds."""
+OWN = 16
+"""Tokens of the text that the model writes itself, to see what learning another one does to it."""
+TINY = 1e-30
 NEIGHBOURS = 8
 LONGEST = 128
 """Tokens that a page has room for: their pairs are its largest picture."""
@@ -94,6 +98,7 @@ def text_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, A
         "logits": _pack(traced.logits[-1]),
         "attribution": _attribution(run, traced),
         "switches": _switches(run, traced, without),
+        "learning": _learning(run, traced) if len(token_ids) > 1 else None,
         "continuations": _continuations(run, token_ids, traced),
         "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
     }
@@ -181,6 +186,29 @@ def _switches(run: Run, traced: Trace, asked: Sequence[str]) -> dict[str, Any]:
         }
     before = [round(float(share), 6) for share in traced.probabilities[-1][words]]
     return {"words": words, "before": before, "without": switched, "asked": "+".join(asked)}
+
+
+def _learning(run: Run, traced: Trace) -> dict[str, Any]:
+    """How surprised the model is by each word, and by those of a text of its own, after one step of learning."""
+    ids, begin, end = traced.token_ids, run.tokenizer.encode_prompt("", True), run.tokenizer.end_of_text
+    told: dict[str, Any] = {
+        "surprises": surprises(traced.logits, ids).round(3).tolist(),
+        "guessing": float(np.log(run.tokenizer.vocab_size)),
+    }
+    if run.model.n_parameters() > SMALL:
+        return told
+    written = generate(run.model, begin, SamplingConfig(max_new_tokens=OWN), end_of_text=end, seed=0)
+    own = [*begin, *(int(step.token_ids) for step in written)]
+    steps = [
+        {
+            "rate": float(f"{update.rate:.3g}"),
+            "surprises": update.surprises.round(3).tolist(),
+            "own": round(float(update.others.mean()), 4),
+            "guesses": _guesses(np.log(update.probabilities + TINY)[None])[0],
+        }
+        for update in updates(run.model, ids, own)
+    ]
+    return {**told, "own": run.tokenizer.decode(own), "updates": steps}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

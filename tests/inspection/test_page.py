@@ -17,6 +17,7 @@ from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
 from minigpt.inspection.intervene import logits_without
+from minigpt.inspection.learning import surprises
 from minigpt.inspection.page import default_prompt, explain, matrices
 from minigpt.inspection.page_data import MAPPED
 from minigpt.inspection.trace import Trace, trace
@@ -272,3 +273,22 @@ def test_every_tensor_has_words_and_all_parameters_are_counted(kind: dict[str, A
     rows = list(matrices(model))
     assert sum(row["n"] for row in rows) == model.n_parameters()
     assert len({row["words"] for row in rows}) == len(rows)
+
+
+@needs_chromium
+def test_a_step_of_learning_lowers_the_loss_of_the_text(page: Any, loaded: Run, traced: Trace) -> None:
+    def shown() -> list[float]:
+        small = page.eval_on_selector_all("#surprises small", "all => all.map(one => Number(one.textContent))")
+        before, after = re.findall(r"this text: (.+) → (.+) nats", page.text_content("#update-sum"))[0]
+        assert np.mean(small) == pytest.approx(float(after), abs=0.006)
+        return [float(before), float(after)]
+
+    expected = surprises(traced.logits, traced.token_ids).mean()
+    assert shown() == pytest.approx([expected, expected], abs=0.001)
+    page.focus("#rate")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    before, after = shown()
+    assert before == pytest.approx(expected, abs=0.001)
+    assert after < before
+    assert page.get_attribute("#rate", "aria-valuetext") == f"rate {page.text_content('#rate-value')}"

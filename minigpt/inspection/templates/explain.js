@@ -1,7 +1,7 @@
 "use strict";
 let D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
-const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1, off: new Set(D.switches.asked ? D.switches.asked.split("+") : []) };
+const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1, update: 0, off: new Set(D.switches.asked ? D.switches.asked.split("+") : []) };
 
 /* Numbers: arrays arrive as float16 in base64. */
 
@@ -35,7 +35,7 @@ const group = () => Math.floor(state.head * D.model.n_kv_heads / D.model.n_heads
 const colour = (x, largest) => `rgba(var(${x < 0 ? "--minus" : "--plus"}),${Math.min(1, Math.abs(x) / largest || 0).toFixed(3)})`;
 
 /* The most colour on which the page's ink is legible (4.5:1, light and dark). */
-const LEGIBLE = 0.6;
+const LEGIBLE = 0.5;
 
 /* Elements: text is always set as text, never as markup. */
 
@@ -295,6 +295,25 @@ function toggle(part) {
   if (again) again.focus({ preventScroll: true });
 }
 
+/* How surprising each word is, before and after one step of gradient descent on this very text. */
+function drawLearning() {
+  const { learning } = D;
+  $("learning").hidden = !learning;
+  if (!learning) return;
+  const update = learning.updates && learning.updates[state.update], nats = (update || learning).surprises;
+  const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+  $("guessing").textContent = `ln ${D.model.vocab_size.toLocaleString("en")} = ${learning.guessing.toFixed(2)}`;
+  $("surprises").replaceChildren(...D.tokens.slice(1).map((token, i) => make("span", { class: "chip", style: `background:${colour(-Math.min(nats[i], learning.guessing), learning.guessing / LEGIBLE)}` }, token.piece + " ", make("small", {}, nats[i].toFixed(2)))));
+  $("update").hidden = !update;
+  if (!update) return;
+  const [first] = learning.updates, last = learning.updates.length - 1;
+  $("rate").max = last; $("rate").value = state.update;
+  $("rate-value").value = update.rate;
+  $("rate").setAttribute("aria-valuetext", `rate ${update.rate}`);
+  $("update-sum").textContent = `Loss on this text: ${mean(first.surprises).toFixed(3)} → ${mean(nats).toFixed(3)} nats. On one that the model wrote itself (“${learning.own.trim()}”): ${first.own.toFixed(3)} → ${update.own.toFixed(3)}. The next word is then:`;
+  chips($("update-guesses"), update.guesses);
+}
+
 function drawTraining() {
   const stage = D.stages[state.stage];
   $("training").hidden = !D.stages.length;
@@ -315,7 +334,7 @@ function pick(change) {
   const where = document.activeElement && document.activeElement.closest("#tokens, #heads, #matrix, #distribution");
   Object.assign(state, change);
   state.key = Math.min(state.key, state.token);
-  if ("candidate" in change) drawNext(); else if ("stage" in change) drawTraining(); else drawToken();
+  if ("candidate" in change) drawNext(); else if ("update" in change) drawLearning(); else if ("stage" in change) drawTraining(); else drawToken();
   const again = where && where.querySelector("[aria-checked=true], td.picked, [aria-pressed=true]");
   if (again) again.focus({ preventScroll: true });
 }
@@ -340,6 +359,7 @@ $("matrix").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [
 });
 $("layer").onchange = event => { state.layer = Number(event.target.value); look(state.token); };
 $("head").onchange = event => { state.head = Number(event.target.value); look(state.token); };
+$("rate").oninput = event => pick({ update: Number(event.target.value) });
 $("stage").oninput = event => pick({ stage: Number(event.target.value) });
 ["for", "against"].forEach(id => { $(id).onchange = drawOrigin; });
 ["temperature", "top-k", "top-p"].forEach(id => { $(id).oninput = drawNext; });
@@ -360,7 +380,7 @@ $("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabul
 const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
 ["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
 
-function read() { look(state.token); drawNext(); drawOrigin(); drawSwitches(); }
+function read() { look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawLearning(); }
 
 function start() { drawMap(); drawAnalogy(); read(); }
 
@@ -379,7 +399,7 @@ async function ask() {
     if (data.error) return;
     D = { ...D, ...data };
     $("step").textContent = D.step.toLocaleString("en");
-    Object.assign(state, { token: last(), candidate: 0, stage: D.stages.length - 1 });
+    Object.assign(state, { token: last(), candidate: 0, update: 0, stage: D.stages.length - 1 });
     if (data.map) start(); else read();
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }
