@@ -73,14 +73,23 @@ def _keep(kept: Tensor):  # type: ignore[no-untyped-def]
 
 @torch.inference_mode()
 def logits_without(model: GPT, token_ids: Sequence[int], rows: Sequence[Collection[str]]) -> Array:
-    """Logits (N V) after a text, without the parts of each of the N `rows`."""
-    text, found = torch.tensor([list(token_ids)], device=model.token_embedding.weight.device), []
-    for start in range(0, len(rows), ROWS):
-        some = rows[start : start + ROWS]
-        with without(model, some):
-            hidden = model.hidden(text.expand(len(some), -1))[:, -1]
-        found.append(model.lm_head(hidden).float().cpu())
-    return torch.cat(found).numpy()
+    """Logits (N V) after a text, without the parts of each of the N `rows`.
+
+    Up to the first layer that misses something, all read the same.
+    """
+    found = torch.empty(len(rows), model.lm_head.out_features)
+    first = [min((int(part.partition(".")[0]) for part in row), default=model.config.n_layers) for row in rows]
+    x, rotation = model.entering(torch.tensor([list(token_ids)], device=model.token_embedding.weight.device))
+    for layer, block in enumerate(model.blocks, 1):
+        begun = [row for row in range(len(rows)) if first[row] == layer]
+        for some in (begun[start : start + ROWS] for start in range(0, len(begun), ROWS)):
+            with without(model, [rows[row] for row in some]):
+                y = x.expand(len(some), -1, -1)
+                for later in model.blocks[layer - 1 :]:
+                    y = later(y, rotation)
+            found[some] = model.lm_head(model.final_norm(y[:, -1].float())).float().cpu()
+        x = block(x, rotation)
+    return found.numpy()
 
 
 def consequences(run: Run, prompt: str, off: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from minigpt.model.block import Block
 from minigpt.model.cache import KVCache
 from minigpt.model.dropout import Dropout
 from minigpt.model.norm import make_norm
-from minigpt.model.position import RotaryPositions
+from minigpt.model.position import RotaryPositions, Rotation
 
 
 def residual_dtype(device: torch.device) -> torch.dtype:
@@ -48,6 +48,13 @@ class GPT(nn.Module):
 
     def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The vectors (B T D) that the output matrix turns into logits."""
+        x, rotation = self.entering(token_ids, cache)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rotation, cache.layers[layer] if cache else None)
+        return self.final_norm(x.float())
+
+    def entering(self, token_ids: Tensor, cache: KVCache | None = None) -> tuple[Tensor, Rotation | None]:
+        """The vectors (B T D) that enter the first block, and the rotation of their positions."""
         n_new = token_ids.shape[1]
         assert n_new <= self.config.context_length, "the text is longer than the context"
         places = cache.places(n_new) if cache else slice(n_new)
@@ -55,10 +62,7 @@ class GPT(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[places]
         rotation = self.rotary(places) if self.rotary is not None else None
-        x = self.dropout(x.to(residual_dtype(x.device)))
-        for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, cache.layers[layer] if cache else None)
-        return self.final_norm(x.float())
+        return self.dropout(x.to(residual_dtype(x.device))), rotation
 
     def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
