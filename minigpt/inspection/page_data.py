@@ -197,7 +197,8 @@ def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     }
     if run.model.n_parameters() > SMALL:
         return told
-    written = generate(run.model, begin, SamplingConfig(max_new_tokens=OWN), end_of_text=end, seed=0)
+    length = min(OWN, run.config.model.context_length - len(begin))
+    written = generate(run.model, begin, SamplingConfig(max_new_tokens=length), end_of_text=end, seed=0)
     own = [*begin, *(int(step.token_ids) for step in written)]
     steps = [
         {

@@ -56,7 +56,7 @@ def server(run: Path) -> Iterator[int]:
         sys.stderr = os.fdopen(2, "w")
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            live.serve(run, "last", "A cat", 0, lambda address: os.write(outgoing, address.encode() + b"\n"))
+            live.serve(run, "last", "A cat", [], 0, lambda address: os.write(outgoing, address.encode() + b"\n"))
         finally:
             sys.stderr.flush()
             os._exit(0)
