@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,22 @@ from minigpt.model.gpt import GPT
 from minigpt.runs import Run, RunFolder
 from minigpt.tokenizers.word import WordTokenizer
 
-TOKENIZER = WordTokenizer.learn(stories.generate(4000, seed=1), 4096)
+
+@cache
+def tokenizer() -> WordTokenizer:
+    return WordTokenizer.learn(stories.generate(4000, seed=1), 4096)
 
 
 def untrained(**data: Any) -> Run:
-    shape = ModelConfig(vocab_size=TOKENIZER.vocab_size, context_length=256, n_layers=2, n_heads=2, d_model=32)
+    shape = ModelConfig(vocab_size=tokenizer().vocab_size, context_length=256, n_layers=2, n_heads=2, d_model=32)
     model = GPT(shape).eval()
     model.initialise(0)
     config = Config(data=DataConfig(n_stories=300, **data), model=shape, training=TrainingConfig(max_steps=1))
-    return Run(RunFolder(Path("runs/untrained")), config, TOKENIZER, model, 1)
+    return Run(RunFolder(Path("runs/untrained")), config, tokenizer(), model, 1)
 
 
 def token(word: str) -> int:
-    (one,) = TOKENIZER.encode(f" {word}").tolist()
+    (one,) = tokenizer().encode(f" {word}").tolist()
     return int(one)
 
 
@@ -40,7 +44,7 @@ def test_analogies_are_right_where_sex_is_one_direction_and_wrong_where_vectors_
     excluded, whole = claims.analogies(run)
     assert excluded.n_cases == whole.n_cases == 2 * len(ROLE_PAIRS) * (len(ROLE_PAIRS) - 1)
     assert excluded.share == 1
-    assert whole.chance == 1 / TOKENIZER.vocab_size
+    assert whole.chance == 1 / tokenizer().vocab_size
 
 
 class Knowing(nn.Module):
@@ -52,8 +56,8 @@ class Knowing(nn.Module):
         self.token_embedding = nn.Embedding(1, 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        logits = torch.zeros(*tokens.shape, TOKENIZER.vocab_size)
-        name = TOKENIZER.decode([int(tokens[0, self.place])]).strip()
+        logits = torch.zeros(*tokens.shape, tokenizer().vocab_size)
+        name = tokenizer().decode([int(tokens[0, self.place])]).strip()
         logits[..., token("her" if name in WOMEN else "his")] = 1
         return logits
 
@@ -65,7 +69,7 @@ def test_a_pronoun_is_right_if_it_is_the_givers(place: int, share: float, monkey
     cases = claims.held_out_pronouns(run)
     assert {case.right for case in cases} == {"his", "her"}
     assert all((case.right == "her") == (case.giver in WOMEN) == (case.receiver in MEN) for case in cases)
-    knowing = Run(run.folder, run.config, TOKENIZER, Knowing(place), 1)  # type: ignore[arg-type]
+    knowing = Run(run.folder, run.config, tokenizer(), Knowing(place), 1)  # type: ignore[arg-type]
     claim = claims.pronoun_claim(knowing, cases)
     assert (claim.share, claim.n_cases, claim.chance) == (share, 20, 0.5)
 
