@@ -21,12 +21,18 @@ PROMPT = [1] * 8
 
 
 def llama_cpp(model: Any, folder: Path) -> dict[str, Callable[[int, int], float]]:
-    """By name, what measures llama.cpp's tokens per second for so many texts of so many new tokens each."""
+    """By name, what measures llama.cpp's tokens per second for so many texts of so many new tokens each.
+
+    With one thread and with all: where Node's own takes a core's turn, the others spin in vain for as long.
+    """
     import torch
 
-    threads = torch.get_num_threads()
-    paths = {f"llama.cpp {dtype}": _export(model, folder / f"{dtype}.gguf", dtype) for dtype in DTYPES}
-    return {name: partial(_measure, path, threads) for name, path in paths.items()}
+    paths = {dtype: _export(model, folder / f"{dtype}.gguf", dtype) for dtype in DTYPES}
+    return {
+        f"llama.cpp {dtype}, threads: {threads}": partial(_measure, path, threads)
+        for dtype, path in paths.items()
+        for threads in sorted({1, torch.get_num_threads()})
+    }
 
 
 def about() -> str:
