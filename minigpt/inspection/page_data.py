@@ -75,8 +75,11 @@ def model_data(run: Run) -> dict[str, Any]:
     }
 
 
-def text_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, Any]:
-    """What the model makes of a text, also without some of its parts; UserError where that is too long."""
+def text_data(run: Run, prompt: str, without: Sequence[str] = (), learning: bool = True) -> dict[str, Any]:
+    """What the model makes of a text, also without some of its parts; UserError where that is too long.
+
+    A step of `learning` on it takes longer than all the rest.
+    """
     config = run.config
     check_parts(without, config.model)
     token_ids = run.tokenizer.encode_prompt(prompt, config.sampling.begin_document is True)
@@ -98,7 +101,7 @@ def text_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, A
         "logits": _pack(traced.logits[-1]),
         "attribution": _attribution(run, traced),
         "switches": _switches(run, traced, without),
-        "learning": _learning(run, traced) if len(token_ids) > 1 else None,
+        "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
         "continuations": _continuations(run, token_ids, traced),
         "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
     }

@@ -56,7 +56,7 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
     """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
 
     Who already has the numbers of a step's model, and says so, is spared them. A request may name parts of the model
-    to switch off, as `without` does for the page.
+    to switch off, as `without` does for the page, and do without the step of learning, which takes longest.
     """
     live = LiveRun(path, checkpoint)
     check_parts(without, live.newest().config.model)
@@ -85,6 +85,7 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
         try:
             asked = json.loads(body)
             prompt, known, off = asked["prompt"], asked.get("step"), asked.get("without", [])
+            learning = asked.get("learning") is not False
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return JSONResponse({"error": 'the request must be {"prompt": TEXT, "without": [PART]}'}, 400)
         if not isinstance(prompt, str):
@@ -93,7 +94,9 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
             return JSONResponse({"error": 'without must be a list of parts, such as ["1.1"]'}, 400)
         run = live.newest()
         try:
-            return JSONResponse((text_data if known == run.step else page_data)(run, prompt, off))
+            return JSONResponse(
+                text_data(run, prompt, off, learning) if known == run.step else page_data(run, prompt, off)
+            )
         except UserError as error:
             return JSONResponse({"error": str(error).removeprefix("command line: ").removeprefix("--prompt: ")}, 400)
 

@@ -387,20 +387,23 @@ function start() { drawMap(); drawAnalogy(); read(); }
 start();
 
 /* Live: another text, or newer weights, from the server that the page came from. */
-let asked = 0;
+let asked = 0, later;
 
-async function ask() {
+/* The picture at once; the step of learning, which takes longer, when nothing else is wanted. */
+async function ask(learning = false) {
   const mine = ++asked;
+  clearTimeout(later);
   try {
-    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off] }) });
+    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off], learning }) });
     const data = await answer.json();
     if (mine !== asked) return;
     $("trouble").textContent = data.error || "";
     if (data.error) return;
+    if (learning && !data.map) { D.learning = data.learning; return drawLearning(); }
     D = { ...D, ...data };
     $("step").textContent = D.step.toLocaleString("en");
     Object.assign(state, { token: last(), candidate: 0, update: 0, stage: D.stages.length - 1 });
-    if (data.map) start(); else read();
+    if (data.map) start(); else { read(); later = setTimeout(ask, 400, true); }
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }
 
