@@ -59,6 +59,8 @@ TINY = [
     "run.precision=float32",
     "run.compile=false",
 ]
+NODE_MODULES = Path(os.environ.get("MINIGPT_NODE_MODULES") or Path.home() / ".cache" / "minigpt" / "node_modules")
+"""Where npm has put llama.cpp and axe-core, if it has."""
 RECIPE = Path(__file__).parents[1] / "configs" / "stories.yaml"
 
 

@@ -1,14 +1,12 @@
 """Every page is there for everybody: axe-core finds nothing, light and dark, wide and narrow."""
 
-import os
 from pathlib import Path
 
 import pytest
 from browser import chromium, needs_chromium
-from conftest import minigpt
+from conftest import NODE_MODULES, minigpt
 
-MODULES = Path(os.environ.get("MINIGPT_NODE_MODULES") or Path.home() / ".cache" / "minigpt" / "node_modules")
-AXE = MODULES / "axe-core" / "axe.min.js"
+AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 OPTIONS = "{resultTypes: ['violations']}"
 PAGES = {
     "explain": ["explain", "runs/tiny", "--no-open", "--prompt", "A cat sat on the mat"],
@@ -19,7 +17,9 @@ PAGES = {
 
 
 @needs_chromium
-@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not there: npm install --prefix {MODULES.parent} axe-core")
+@pytest.mark.skipif(
+    not AXE.is_file(), reason=f"axe-core is not there: npm install --prefix {NODE_MODULES.parent} axe-core"
+)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(name: str, two_runs: Path) -> None:
     path = two_runs / f"{name}.html"

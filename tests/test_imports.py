@@ -10,24 +10,21 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minigpt"
 ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
     "errors": set(),
-    "progress": set(),
     "storage": {"errors"},
     "config": {"storage", "errors"},
     "tokenizers": {"storage", "errors"},
     "model": {"config"},
     "hardware": {"model", "config", "errors"},
     "optimizers": {"config"},
-    "data": {"tokenizers", "config", "storage", "progress", "errors"},
+    "data": {"tokenizers", "config", "storage", "errors"},
     "runs": {"model", "tokenizers", "config", "storage", "errors"},
     "inference": {"hardware", "model", "config", "errors"},
     "generation": {"inference", "hardware", "runs", "model", "config", "errors"},
     "inspection": {"generation", "hardware", "runs", "model", "tokenizers", "config", "storage", "errors"},
-    "evaluation": {
-        "inspection", "generation", "hardware", "runs", "data", "model", "tokenizers", "config", "progress", "errors",
-    },
+    "evaluation": {"inspection", "generation", "hardware", "runs", "data", "model", "tokenizers", "config", "errors"},
     "training": {
         "evaluation", "generation", "inference", "hardware", "runs", "optimizers", "data", "model", "tokenizers",
-        "config", "storage", "progress", "errors",
+        "config", "storage", "errors",
     },
     "experiments": {
         "training", "evaluation", "hardware", "runs", "optimizers", "data", "model", "tokenizers", "config", "storage",

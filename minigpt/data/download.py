@@ -15,9 +15,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from minigpt.data.files import make_folder
 from minigpt.data.packing import PACKED
+from minigpt.data.progress import bar
 from minigpt.data.readers import READERS
 from minigpt.errors import UserError
-from minigpt.progress import bar
 from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
 from minigpt.storage.writing import beside, write_whole
 

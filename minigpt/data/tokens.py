@@ -17,10 +17,10 @@ from typing import Literal
 import numpy as np
 
 from minigpt.data.files import Split, make_folder
+from minigpt.data.progress import bar
 from minigpt.data.shards import MANIFEST, Ids, Manifest, Shard, ShardWriter, open_shards, read_manifest
 from minigpt.data.sources import Piece, Source
 from minigpt.errors import UserError
-from minigpt.progress import bar
 from minigpt.storage.checksums import sealed
 from minigpt.storage.writing import beside, write_through
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer

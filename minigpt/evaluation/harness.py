@@ -25,12 +25,12 @@ from pydantic import ValidationError
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.data.batches import IGNORED
+from minigpt.data.progress import bar
 from minigpt.errors import UserError, nearest, nearest_path
 from minigpt.evaluation.loss import TOKENS_AT_ONCE
 from minigpt.generation.generate import generate
 from minigpt.generation.text import TextStream
 from minigpt.hardware.memory import tokens_at_once
-from minigpt.progress import bar
 from minigpt.runs import Run
 
 MAX_NEW_TOKENS = 256

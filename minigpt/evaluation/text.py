@@ -11,13 +11,13 @@ from torch import Tensor
 
 from minigpt.data import stories
 from minigpt.data.batches import IGNORED, evaluation_windows
+from minigpt.data.progress import bar
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import TOKENS_AT_ONCE, evaluate
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_precision
-from minigpt.progress import bar
 from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
 

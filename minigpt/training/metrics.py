@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from minigpt.data.progress import bar
 from minigpt.errors import UserError
-from minigpt.progress import bar
 from minigpt.runs import Index, RunFolder
 from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
 

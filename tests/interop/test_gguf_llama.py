@@ -1,10 +1,9 @@
 """The real llama.cpp: the same tokens, the same logits, the same text.
 
-It comes with node-llama-cpp, which .ci/run installs; MINIGPT_NODE_MODULES names another folder that has it.
+It comes with node-llama-cpp, which .ci/run installs; MINIGPT_NODE_NODE_MODULES names another folder that has it.
 """
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import NODE_MODULES
 from gguf_writing import as_run, exported
 from test_gguf_tokenizer import STORIES, TOKENIZERS, texts
 
@@ -24,10 +24,9 @@ from minigpt.generation.generate import generate
 from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer, build_tokenizer
 
-MODULES = Path(os.environ.get("MINIGPT_NODE_MODULES") or Path.home() / ".cache" / "minigpt" / "node_modules")
 pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (MODULES / "node-llama-cpp").is_dir(),
-    reason=f"llama.cpp is not there: npm install --ignore-scripts --prefix {MODULES.parent} node-llama-cpp",
+    shutil.which("node") is None or not (NODE_MODULES / "node-llama-cpp").is_dir(),
+    reason=f"llama.cpp is not there: npm install --ignore-scripts --prefix {NODE_MODULES.parent} node-llama-cpp",
 )
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("word", {"n_kv_heads": 2}),
@@ -92,7 +91,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, dict[str, Any]]
             jobs[name, dtype] = {"model": str(path), "prompt": prompt(name), "steps": STEPS if dtype == "f32" else 1}
     for kind, (made, given) in KINDS.items():
         jobs[kind] = {"model": str(exported(folder / f"{kind}.gguf", as_run(made()))), "texts": given()}
-    request = json.dumps({"modules": str(MODULES), "jobs": list(jobs.values())})
+    request = json.dumps({"modules": str(NODE_MODULES), "jobs": list(jobs.values())})
     script = Path(__file__).with_name("llama.mjs")
     done = subprocess.run(["node", script], input=request, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
