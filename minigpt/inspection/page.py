@@ -18,6 +18,8 @@ from minigpt.tokenizers.compare import Tokenized, steps, visible
 
 DEFAULT_LENGTH = 24
 """Tokens that are looked at where no text was given."""
+SCRIPTS = ("numbers", "elements", "text", "attention", "answer", "origin", "switches", "learning", "start", "live")
+"""The parts of the explain page's program, in their order."""
 
 
 def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = ()) -> str:
@@ -28,10 +30,10 @@ def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = 
     """
     data = json.dumps(page_data(run, prompt, without), ensure_ascii=False, separators=(",", ":"))
     return _render(
-        "explain.html.jinja",
+        "explain/page.html.jinja",
         name=run.folder.path.name,
         prompt=prompt,
-        script=Markup(_template("explain.js")),  # noqa: S704 - our own file
+        script=Markup("\n".join(_template(f"explain/{name}.js") for name in SCRIPTS)),  # noqa: S704 - our own files
         data=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - no text can end the element that it stands in
         model=run.config.model,
         step=run.step,
@@ -63,7 +65,7 @@ def default_prompt(run: Run) -> str:
 
 
 def _render(template: str, **values: object) -> str:
-    style = Markup(_template("explain.css"))  # noqa: S704 - our own file
+    style = Markup(_template("explain/style.css"))  # noqa: S704 - our own file
     return Environment(autoescape=True).from_string(_template(template)).render(style=style, **values)
 
 

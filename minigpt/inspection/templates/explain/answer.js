@@ -1,0 +1,50 @@
+/* Neurons, what each layer would say, the next word. */
+
+function drawNeurons() {
+  const L = layer(), hidden = at(L.hidden, state.token);
+  const strongest = Array.from(hidden, (x, i) => [i, x]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
+  const names = make("p", { class: "chips" }, "strongest: ", ...strongest.map(([i, x]) => make("span", { class: "chip" }, `neuron ${i} `, make("small", {}, number(x)))));
+  const before = L.gate ? [strip("gate, W₁ z", at(L.gate, state.token)), strip("h = W₂ z", at(L.up, state.token))] : [strip("h = W z + b", at(L.up, state.token))];
+  strips("neurons", strip("input z", at(L.feed_forward_input, state.token)), ...before, strip(L.gate ? "neurons a = silu(gate) · h" : "neurons a = gelu(h)", hidden, i => `neuron ${i}`), names,
+    strip("output", at(L.feed_forward_output, state.token)), strip("the token's vector now", at(L.leaving, state.token)));
+}
+
+function drawLens() {
+  const rows = D.layers.flatMap((L, i) => [[`layer ${i + 1}, attention`, L.guesses.between], [`layer ${i + 1}, feed-forward`, L.guesses.leaving]]);
+  $("lens-table").tBodies[0].replaceChildren(...rows.map(([name, guesses]) => {
+    const cell = make("div", { class: "chips" });
+    chips(cell, guesses[state.token]);
+    return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, cell));
+  }));
+}
+
+/* The same cuts in the same order as minigpt's own sampling. */
+function distribution(logits, temperature, topK, topP) {
+  const order = Array.from(logits, (_, i) => i).sort((a, b) => logits[b] - logits[a]);
+  const kept = new Set(temperature < 1e-4 ? order.slice(0, 1) : order);
+  const share = tokens => { const top = logits[order[0]]; const powers = tokens.map(i => Math.exp((logits[i] - top) / Math.max(temperature, 1e-4))); const sum = powers.reduce((a, b) => a + b, 0); return powers.map(x => x / sum); };
+  if (topK) order.forEach(i => { if (logits[i] < logits[order[Math.min(topK, order.length) - 1]]) kept.delete(i); });
+  const left = order.filter(i => kept.has(i));
+  let before = 0;
+  share(left).forEach((x, rank) => { if (rank && before >= topP) kept.delete(left[rank]); before += x; });
+  const final = order.filter(i => kept.has(i)), shares = new Float64Array(logits.length);
+  share(final).forEach((x, rank) => { shares[final[rank]] = x; });
+  return { order, shares, kept };
+}
+
+function drawNext() {
+  const [temperature, topK, topP] = ["temperature", "top-k", "top-p"].map(id => Number($(id).value));
+  $("temperature-value").value = temperature.toFixed(2);
+  $("top-k-value").value = topK || "off";
+  $("top-p-value").value = topP >= 1 ? "off" : topP.toFixed(2);
+  const { order, shares, kept } = distribution(at(D.logits), temperature, topK, topP >= 1 ? 2 : topP);
+  $("distribution").replaceChildren(...order.slice(0, 12).map(token => {
+    const written = D.continuations.findIndex(one => one.id === token);
+    const name = written < 0 ? make("span", {}, D.vocabulary[token]) : make("button", { "aria-pressed": written === state.candidate }, D.vocabulary[token]);
+    if (written >= 0) name.onclick = () => pick({ candidate: written });
+    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), make("span", { class: "logit" }, at(D.logits)[token].toFixed(1)), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
+  }));
+  strips("final", strip("the last token's vector after all layers, normalised", at(D.normed)));
+  const chosen = D.continuations[state.candidate];
+  $("continuation").replaceChildren(D.prompt, make("mark", {}, chosen.text), " …");
+}

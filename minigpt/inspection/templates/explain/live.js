@@ -1,0 +1,31 @@
+/* Live: another text, or newer weights, from the server that the page came from. */
+let asked = 0, later;
+
+/* The picture at once; the step of learning, which takes longer, when nothing else is wanted. */
+async function ask(learning = false) {
+  const mine = ++asked;
+  clearTimeout(later);
+  try {
+    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off], learning }) });
+    const data = await answer.json();
+    if (mine !== asked) return;
+    $("trouble").textContent = data.error || "";
+    if (data.error) return;
+    if (learning && !data.map) { D.learning = data.learning; return drawLearning(); }
+    D = { ...D, ...data };
+    $("step").textContent = D.step.toLocaleString("en");
+    Object.assign(state, { token: last(), candidate: 0, update: 0, stage: D.stages.length - 1 });
+    if (data.map) start(); else { read(); later = setTimeout(ask, 400, true); }
+  } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
+}
+
+if ($("prompt")) {
+  let waiting;
+  $("append").onclick = () => { $("prompt").value = D.prompt + D.continuations[state.candidate].next; ask(); };
+  $("prompt").oninput = () => { clearTimeout(waiting); waiting = setTimeout(ask, 30); };
+  setInterval(async () => {
+    if (document.hidden) return;
+    const step = await fetch("step").then(answer => answer.json()).catch(() => D.step);
+    if (step !== D.step) ask();
+  }, 3000);
+}
