@@ -18,7 +18,21 @@ from minigpt.tokenizers.compare import Tokenized, steps, visible
 
 DEFAULT_LENGTH = 24
 """Tokens that are looked at where no text was given."""
-SCRIPTS = ("numbers", "elements", "text", "attention", "answer", "origin", "switches", "learning", "start", "live")
+SCRIPTS = (
+    "numbers",
+    "elements",
+    "sums",
+    "panel",
+    "way",
+    "text",
+    "attention",
+    "answer",
+    "origin",
+    "switches",
+    "learning",
+    "start",
+    "live",
+)
 """The parts of the explain page's program, in their order."""
 
 

@@ -1,6 +1,5 @@
 """All numbers of the explain page: of the vocabulary, of one text, of the same text in earlier checkpoints."""
 
-import base64
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
@@ -19,6 +17,7 @@ from minigpt.inspection.attribution import attribution
 from minigpt.inspection.embeddings import Embedding
 from minigpt.inspection.intervene import check_parts, describe, logits_without, parts
 from minigpt.inspection.learning import surprises, updates
+from minigpt.inspection.packing import ROOM, Numbers, pack, pack_rows, pack_weights, weight_array
 from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
@@ -43,10 +42,6 @@ SMALL = 20_000_000
 """Parameters of models up to which those of earlier checkpoints are kept in memory."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
-ROOM = 750_000
-"""Numbers that the rows of the embedding, for sums of meanings, may take in a page."""
-
-Numbers = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,20 +53,24 @@ class Stage:
 
 
 def page_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, Any]:
-    """All numbers of the page; arrays are float16 in base64, with their shapes."""
+    """All numbers of the page."""
     return model_data(run) | text_data(run, prompt, without)
 
 
 def model_data(run: Run) -> dict[str, Any]:
-    """What does not depend on the text: the vocabulary, its map, the directions of its vectors."""
-    embedding = Embedding.of(run)
-    mapped, places = embedding.map(min(MAPPED, ROOM // run.config.model.d_model))
+    """What does not depend on the text: the weights, the vocabulary, its map, its vectors or, of many, those mapped."""
+    embedding, rows = Embedding.of(run), weight_array(run.model.token_embedding.weight)
+    mapped, places = embedding.map(min(MAPPED, ROOM // 2 // rows.shape[1]))
+    shown = list(range(len(rows))) if 2 * rows.size <= ROOM else mapped
     return {
         "model": run.config.model.model_dump(),
         "step": run.step,
         "sampling": run.config.sampling.model_dump(include={"temperature", "top_k", "top_p"}),
         "vocabulary": [visible(piece) or "⟨end⟩" for piece in run.tokenizer.token_bytes],
-        "map": {"tokens": mapped, "places": _pack(places), "rows": _pack(embedding.vectors[mapped])},
+        "map": {"tokens": mapped, "places": pack(places)},
+        "rows": {"tokens": shown, **pack_rows(rows[shown])},
+        "scale": run.model.embedding_scale,
+        "weights": pack_weights(run.model),
     }
 
 
@@ -93,12 +92,12 @@ def text_data(run: Run, prompt: str, without: Sequence[str] = (), learning: bool
     return {
         "prompt": prompt,
         "tokens": _tokens(run, token_ids, Embedding.of(run)),
-        "embedding": _pack(traced.embedding),
-        "position": None if traced.position is None else _pack(traced.position),
-        "entering": _pack(traced.layers[0].residual),
+        "embedding": pack(traced.embedding),
+        "position": None if traced.position is None else pack(traced.position),
+        "entering": pack(traced.layers[0].residual),
         "layers": [_layer(layer) for layer in traced.layers],
-        "normed": _pack(traced.normed[-1]),
-        "logits": _pack(traced.logits[-1]),
+        "normed": pack(traced.normed[-1]),
+        "logits": pack(traced.logits[-1]),
         "attribution": _attribution(run, traced),
         "switches": _switches(run, traced, without),
         "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
@@ -155,7 +154,7 @@ def _layer(layer: LayerTrace) -> dict[str, Any]:
     }
     if thought.gate is not None:
         arrays["gate"] = thought.gate
-    packed: dict[str, Any] = {name: _pack(array) for name, array in arrays.items()}
+    packed: dict[str, Any] = {name: pack(array) for name, array in arrays.items()}
     return {**packed, "guesses": {"between": _guesses(layer.logits_between), "leaving": _guesses(layer.logits_leaving)}}
 
 
@@ -217,7 +216,7 @@ def _learning(run: Run, traced: Trace) -> dict[str, Any]:
 
 def _stage(stage: Stage) -> dict[str, Any]:
     weights = np.stack([layer.attention.weights for layer in stage.traced.layers])
-    return {"step": stage.step, "guesses": _guesses(stage.traced.logits[-1:])[0], "weights": _pack(weights)}
+    return {"step": stage.step, "guesses": _guesses(stage.traced.logits[-1:])[0], "weights": pack_rows(weights)}
 
 
 def _guesses(logits: Numbers) -> list[list[list[float]]]:
@@ -241,10 +240,3 @@ def _continuations(run: Run, token_ids: list[int], traced: Trace) -> list[dict[s
         texts = [run.tokenizer.decode(ids) for ids in ([token], [token, *until_end])]
         found.append({"id": token, "next": texts[0], "text": texts[1]})
     return found
-
-
-def _pack(array: Numbers) -> dict[str, Any]:
-    """An array as float16 in base64: three digits each, which is what a page shows."""
-    limit = float(np.finfo(np.float16).max)
-    content = base64.b64encode(np.clip(array, -limit, limit).astype("<f2").tobytes()).decode()
-    return {"shape": list(array.shape), "data": content}

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from minigpt.errors import UserError
 from minigpt.inspection.intervene import check_parts
+from minigpt.inspection.packing import weight_array
 from minigpt.inspection.page import default_prompt, explain
 from minigpt.inspection.page_data import page_data, text_data
 from minigpt.runs import Run, checkpoint_step, load_run
@@ -55,6 +56,8 @@ class LiveRun:
 def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = ()) -> Starlette:
     """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
 
+    `/row/NAME/I` is a row of a matrix of the model, for pages that have no room for all of it.
+
     Who already has the numbers of a step's model, and says so, is spared them. A request may name parts of the model
     to switch off, as `without` does for the page, and do without the step of learning, which takes longest.
     """
@@ -68,6 +71,13 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
 
     def step(_request: Request) -> Response:
         return JSONResponse(live.newest().step)
+
+    def row(request: Request) -> Response:
+        weights = dict(live.newest().model.named_parameters()).get(request.path_params["name"])
+        i = request.path_params["i"]
+        if weights is None or weights.ndim < 2 or i >= len(weights):
+            return JSONResponse({"error": "there is no such row"}, 404)
+        return JSONResponse(weight_array(weights[i]).tolist())
 
     async def data(request: Request) -> Response:
         body, n_bytes = b"", 0
@@ -101,7 +111,12 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
             return JSONResponse({"error": str(error).removeprefix("command line: ").removeprefix("--prompt: ")}, 400)
 
     return Starlette(
-        routes=[Route("/", page), Route("/step", step), Route("/data", data, methods=["POST"])],
+        routes=[
+            Route("/", page),
+            Route("/step", step),
+            Route("/row/{name}/{i:int}", row),
+            Route("/data", data, methods=["POST"]),
+        ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)],
     )
 

@@ -12,7 +12,7 @@ import pytest
 from browser import chromium, needs_chromium
 from starlette.testclient import TestClient
 
-from minigpt.runs import Index, RunFolder
+from minigpt.runs import Index, RunFolder, load_run
 from minigpt.serving import live
 from minigpt.storage.checksums import sealed
 from minigpt.training.checkpoint import write_index
@@ -49,6 +49,14 @@ def test_what_is_no_text_for_this_model_is_told(client: TestClient, prompt: obje
     assert words in answer.json()["error"]
     for content in (b"no JSON", b"[" * 99_000, b"[]", b"7", b'{"prompt": "a", "step": []}'):
         assert client.post("/data", content=content).status_code in (200, 400)
+
+
+def test_rows_of_matrices_and_no_others(client: TestClient, run: Path) -> None:
+    name = "blocks.0.attention.q_proj.weight"
+    row = dict(load_run(run).model.named_parameters())[name][3].tolist()
+    assert client.get(f"/row/{name}/3").json() == row
+    for place in (f"{name}/32", "blocks.0.attention_norm.weight/0", "forward/0", f"{name}/-1"):
+        assert client.get(f"/row/{place}").status_code == 404
 
 
 def test_no_other_page_frames_it(client: TestClient) -> None:

@@ -1,12 +1,13 @@
 /* Neurons, what each layer would say, the next word. */
 
 function drawNeurons() {
-  const L = layer(), hidden = at(L.hidden, state.token);
+  const L = layer(), { token } = state, hidden = at(L.hidden, token);
   const strongest = Array.from(hidden, (x, i) => [i, x]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
   const names = make("p", { class: "chips" }, "strongest: ", ...strongest.map(([i, x]) => make("span", { class: "chip" }, `neuron ${i} `, make("small", {}, number(x)))));
-  const before = L.gate ? [strip("gate, W₁ z", at(L.gate, state.token)), strip("h = W₂ z", at(L.up, state.token))] : [strip("h = W z + b", at(L.up, state.token))];
-  strips("neurons", strip("input z", at(L.feed_forward_input, state.token)), ...before, strip(L.gate ? "neurons a = silu(gate) · h" : "neurons a = gelu(h)", hidden, i => `neuron ${i}`), names,
-    strip("output", at(L.feed_forward_output, state.token)), strip("the token's vector now", at(L.leaving, state.token)));
+  const show = (what, name, label) => strip(name, at(L[what], token), { what, token, layer: state.layer }, label);
+  const before = L.gate ? [show("gate", "gate, W₁ z"), show("up", "h = W₂ z")] : [show("up", "h = W z + b")];
+  strips("neurons", show("feed_forward_input", "input z"), ...before, show("hidden", L.gate ? "neurons a = silu(gate) · h" : "neurons a = gelu(h)", i => `neuron ${i}`), names,
+    show("feed_forward_output", "output"), show("leaving", "the token's vector now"));
 }
 
 function drawLens() {
@@ -32,6 +33,13 @@ function distribution(logits, temperature, topK, topP) {
   return { order, shares, kept };
 }
 
+/* A word's logit, which opens its sum. */
+function logit(token) {
+  const button = make("button", { class: "logit", "aria-label": `logit of ${D.vocabulary[token]}: ${number(at(D.logits)[token])}` }, at(D.logits)[token].toFixed(1));
+  button.onclick = () => openSum({ what: "logit", token: last(), i: token });
+  return button;
+}
+
 function drawNext() {
   const [temperature, topK, topP] = ["temperature", "top-k", "top-p"].map(id => Number($(id).value));
   $("temperature-value").value = temperature.toFixed(2);
@@ -42,9 +50,9 @@ function drawNext() {
     const written = D.continuations.findIndex(one => one.id === token);
     const name = written < 0 ? make("span", {}, D.vocabulary[token]) : make("button", { "aria-pressed": written === state.candidate }, D.vocabulary[token]);
     if (written >= 0) name.onclick = () => pick({ candidate: written });
-    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), make("span", { class: "logit" }, at(D.logits)[token].toFixed(1)), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
+    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), logit(token), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
   }));
-  strips("final", strip("the last token's vector after all layers, normalised", at(D.normed)));
+  strips("final", strip("the last token's vector after all layers, normalised", at(D.normed), { what: "normed", token: last() }));
   const chosen = D.continuations[state.candidate];
   $("continuation").replaceChildren(D.prompt, make("mark", {}, chosen.text), " …");
 }

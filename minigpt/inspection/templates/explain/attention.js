@@ -2,68 +2,81 @@
 function drawHeads() {
   if ($("heads").shown === D.layers) return $("heads").childNodes.forEach((button, i) => button.setAttribute("aria-pressed", i === state.layer * D.model.n_heads + state.head));
   $("heads").shown = D.layers;
-  const n = D.tokens.length, side = Math.max(1, Math.floor(84 / n)), [plus] = [getComputedStyle(document.documentElement).getPropertyValue("--plus")];
   $("heads").style.gridTemplateColumns = D.model.n_heads > 4 ? `repeat(${D.model.n_heads}, 6.1rem)` : "repeat(auto-fill, 6.1rem)";
   $("heads").replaceChildren(...D.layers.flatMap((L, i) => Array.from({ length: D.model.n_heads }, (_, j) => {
-    const canvas = make("canvas", { width: n * side, height: n * side }), pen = canvas.getContext("2d"), weights = at(L.weights, j);
-    for (let row = 0; row < n; row++) for (let column = 0; column <= row; column++) {
-      pen.fillStyle = `rgba(${plus},${(0.06 + 0.94 * weights[row * n + column]).toFixed(3)})`;
-      pen.fillRect(column * side, row * side, side, side);
-    }
-    const button = make("button", { "aria-label": `layer ${i + 1}, head ${j + 1}`, "aria-pressed": i === state.layer && j === state.head }, canvas, make("small", {}, `layer ${i + 1}, head ${j + 1}`));
+    const name = `layer ${i + 1}, head ${j + 1}`, picture = paint(make("canvas"), at(L.weights, j), D.tokens.length, 1);
+    const button = make("button", { "aria-label": name, "aria-pressed": i === state.layer && j === state.head }, picture, make("small", {}, name));
     button.onclick = () => { Object.assign(state, { layer: i, head: j }); look(state.token); };
     return button;
   })));
 }
 
 function drawArcs() {
-  $("arcs-title").textContent = `Where ${D.tokens[state.token].piece} looks: layer ${state.layer + 1}, head ${state.head + 1}`;
-  const weights = at(layer().weights, state.head, state.token), gap = Math.max(46, 700 / D.tokens.length), width = gap * D.tokens.length, height = 150;
-  const x = i => gap * (i + 0.5);
+  const { token } = state, weights = at(layer().weights, state.head, token), height = 150;
+  $("arcs-title").textContent = `Where ${D.tokens[token].piece} looks: layer ${state.layer + 1}, head ${state.head + 1}`;
+  const widths = D.tokens.map(({ piece }) => Math.max(700 / D.tokens.length, 46, 9 * piece.length + 12)), width = total(widths);
+  const x = widths.map((own, i) => total(widths.slice(0, i)) + own / 2);
   $("arcs").setAttribute("viewBox", `0 0 ${width} ${height + 30}`);
-  $("arcs").setAttribute("aria-label", `${D.tokens[state.token].piece} looks at ` + D.tokens.slice(0, state.token + 1).map((token, i) => `${token.piece} ${percent(weights[i])}`).join(", "));
-  const arcs = D.tokens.slice(0, state.token + 1).map((_, i) => {
-    const reach = Math.min(height - 10, 18 + 0.5 * Math.abs(x(state.token) - x(i)));
-    const line = i === state.token ? `M${x(i) - 7},${height} C${x(i) - 20},${height - 40} ${x(i) + 20},${height - 40} ${x(i) + 7},${height}`
-      : `M${x(state.token)},${height} C${x(state.token)},${height - 1.3 * reach} ${x(i)},${height - 1.3 * reach} ${x(i)},${height}`;
+  $("arcs").style.minWidth = `${Math.min(width, 0.7 * width + 200)}px`;
+  $("arcs").setAttribute("aria-label", `${D.tokens[token].piece} looks at ` + D.tokens.slice(0, token + 1).map(({ piece }, i) => `${piece} ${percent(weights[i])}`).join(", "));
+  const arcs = D.tokens.slice(0, token + 1).map((_, i) => {
+    const reach = 1.3 * Math.min(height - 10, 18 + 0.5 * Math.abs(x[token] - x[i]));
+    const line = i === token ? `M${x[i] - 7},${height} C${x[i] - 20},${height - 40} ${x[i] + 20},${height - 40} ${x[i] + 7},${height}`
+      : `M${x[token]},${height} C${x[token]},${height - reach} ${x[i]},${height - reach} ${x[i]},${height}`;
     return make("path", { d: line, "stroke-width": 1 + 11 * weights[i], "stroke-opacity": 0.15 + 0.85 * weights[i] }, make("title", {}, percent(weights[i])));
   });
-  const words = D.tokens.map((token, i) => make("text", { x: x(i), y: height + 18, "text-anchor": "middle", "font-weight": i === state.token ? 700 : 400 }, token.piece));
+  const words = D.tokens.map(({ piece }, i) => make("text", { x: x[i], y: height + 18, "text-anchor": "middle", "font-weight": i === token ? 700 : 400 }, piece));
   $("arcs").replaceChildren(...arcs, ...words);
+  const box = $("arcs").parentElement, scale = $("arcs").clientWidth / width;
+  box.scrollLeft = x[token] * scale - box.clientWidth / 2;
 }
 
 function drawAttention() {
   const L = layer(), { token, head } = state, turned = D.model.position === "rope" ? " and turned to its position" : "";
-  const placed = (D.model.qk_norm ? ", normalised" : "") + turned;
-  strips("qkv", strip("input z, normalised", at(L.attention_input, token)), strip("query", at(L.query, head, token)), strip("key", at(L.key, group(), token)), strip("value", at(L.value, group(), token)),
-    ...(placed ? [strip("query" + placed, at(L.placed_query, head, token)), strip("key" + placed, at(L.placed_key, group(), token))] : []));
-  drawMatrix($("matrix"), L.weights, [head], true);
+  const changed = (D.model.qk_norm ? ", normalised" : "") + turned;
+  const show = (what, name = what) => strip(name, values({ ...state, what }), { what, token, head, layer: state.layer });
+  strips("qkv", show("attention_input", "input z, normalised"), show("query"), show("key"), show("value"),
+    ...(changed ? [show("placed_query", "query" + changed), show("placed_key", "key" + changed)] : []));
+  drawMatrix($("matrix"), L.weights, [head], [token, state.key]);
+  $("picked").textContent = looks(L.weights, [head], token, state.key);
   drawScore();
-  strips("heard", strip("weighted sum of values", at(L.mixed, head, token)), strip("after the output projection, all heads", at(L.attention_output, token)), strip("the token's vector now", at(L.between, token)));
+  const weights = at(L.weights, head, token), strongest = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]).slice(0, 4).filter(i => weights[i] >= 0.005);
+  $("mixture").textContent = strongest.map(i => `${weights[i].toFixed(2)} · value(${D.tokens[i].piece})`).join(" + ") + (strongest.length <= token ? " + …" : "");
+  strips("heard", show("mixed", "weighted sum of values"), show("attention_output", "after the output projection, all heads"), show("between", "the token's vector now"));
 }
 
-function drawMatrix(table, weights, place, pickable) {
-  if (table.weights === weights && table.place === place.join()) return pickable && markPicked(table);
-  Object.assign(table, { className: "matrix", weights, place: place.join() });
-  const small = D.tokens.length <= 14;
-  const head = make("thead", {}, make("tr", {}, make("td", {}), ...D.tokens.map(token => make("th", { scope: "col" }, token.piece))));
-  const body = make("tbody", {}, ...D.tokens.map((row, i) => make("tr", {}, make("th", { scope: "row" }, row.piece), ...D.tokens.map((column, j) => {
-    if (j > i) return make("td", { class: "future", "aria-label": "the future" });
-    const share = at(weights, ...place, i)[j], picked = pickable && i === state.token && j === state.key;
-    const cell = make("td", { class: picked ? "picked" : "", style: `background:${colour(share, 1 / LEGIBLE)}`, "data-reading": `${row.piece} → ${column.piece}: ${percent(share)}`, "aria-label": `${row.piece} looks at ${column.piece}: ${percent(share)}` }, small ? Math.round(100 * share) : "");
-    if (pickable) { cell.tabIndex = picked ? 0 : -1; cell.onclick = () => pick({ token: i, key: j }); }
-    return cell;
-  }))));
-  table.replaceChildren(head, body);
+/* A head's weights: rows look, columns are looked at. */
+function drawMatrix(canvas, weights, place, picked = null) {
+  const n = D.tokens.length, cell = n <= 14 ? 32 : n <= 40 ? 20 : 12, font = `${Math.min(14, cell - 1)}px system-ui, sans-serif`, pen = canvas.getContext("2d"), zoom = devicePixelRatio;
+  pen.font = font;
+  const edge = 8 + Math.min(140, Math.max(...D.tokens.map(({ piece }) => pen.measureText(piece).width))), side = edge + n * cell;
+  Object.assign(canvas, { width: side * zoom, height: side * zoom });
+  Object.assign(canvas.style, { width: `${side}px`, height: `${side}px` });
+  Object.assign(pen, { font, textBaseline: "middle" });
+  pen.setTransform(zoom, 0, 0, zoom, 0, 0);
+  const ink = (share, i, j) => { pen.fillStyle = `rgba(${palette.plus},${share})`; pen.fillRect(edge + j * cell, edge + i * cell, cell - 1, cell - 1); };
+  const write = (text, x, y, align) => { pen.fillStyle = palette.ink; pen.textAlign = align; pen.fillText(text, x, y, edge - 8); };
+  D.tokens.forEach(({ piece }, i) => {
+    write(piece, edge - 4, edge + (i + 0.5) * cell, "right");
+    pen.rotate(-Math.PI / 2); write(piece, 4 - edge, edge + (i + 0.5) * cell, "left"); pen.rotate(Math.PI / 2);
+    at(weights, ...place, i).forEach((share, j) => {
+      if (j > i) return pen.strokeRect(edge + j * cell + cell / 2 - 1, edge + i * cell + cell / 2 - 1, 1, 1);
+      ink(0.04 + share * (n <= 14 ? LEGIBLE : 0.96), i, j);
+      if (n <= 14) write(Math.round(100 * share), edge + (j + 0.5) * cell, edge + (i + 0.5) * cell, "center");
+    });
+  });
+  if (picked) Object.assign(pen, { lineWidth: 2, strokeStyle: palette.ink }).strokeRect(edge + picked[1] * cell, edge + picked[0] * cell, cell - 1, cell - 1);
+  canvas.cellAt = event => { const [i, j] = [event.offsetY, event.offsetX].map(x => Math.floor((x - edge) / cell)); return j >= 0 && j <= i && i < n ? [i, j] : null; };
+  canvas.readAt = event => { const cell = canvas.cellAt(event); return cell ? looks(weights, place, ...cell) : ""; };
 }
 
-/* The same matrix with another cell picked: nothing else is drawn anew. */
-function markPicked(table) {
-  const cell = table.tBodies[0].rows[state.token].cells[state.key + 1];
-  for (const old of table.querySelectorAll("td.picked")) { old.classList.remove("picked"); old.tabIndex = -1; }
-  cell.classList.add("picked");
-  cell.tabIndex = 0;
-}
+const looks = (weights, place, i, j) => `${D.tokens[i].piece} looks at ${D.tokens[j].piece}: ${percent(at(weights, ...place, i)[j])}`;
+
+$("matrix").onclick = event => { const cell = $("matrix").cellAt(event); if (cell) pick({ token: cell[0], key: cell[1] }); };
+$("matrix").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([row, column]) => {
+  const token = within(state.token + row, last());
+  pick({ token, key: within(state.key + column, token) });
+});
 
 function drawScore() {
   const L = layer(), { token, key, head } = state;
@@ -72,5 +85,5 @@ function drawScore() {
   const names = [D.tokens[token].piece, D.tokens[key].piece];
   const words = make("p", { id: "score-sum" }, `${Array.from(products.slice(0, 3), number).join(" + ")} + … = ${number(sum)}; divided by √${D.model.d_head} = ${number(root)} this is the score `,
     make("b", {}, number(sum / root)), `; softmax over all that ${names[0]} may see makes it `, make("b", {}, percent(at(L.weights, head, token)[key])), ".");
-  strips("score", strip(`query of ${names[0]}`, query), strip(`key of ${names[1]}`, label), strip("their products, number by number", products), words);
+  strips("score", strip(`query of ${names[0]}`, query, { what: "placed_query", layer: state.layer, head, token }), strip(`key of ${names[1]}`, label, { what: "placed_key", layer: state.layer, head, token: key }), strip("their products, number by number", products), words);
 }

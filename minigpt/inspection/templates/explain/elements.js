@@ -1,20 +1,54 @@
 /* Elements: text is always set as text, never as markup. */
 
 function make(name, attributes = {}, ...children) {
-  const svg = ["path", "text", "circle", "title"].includes(name);
+  const svg = ["path", "text", "circle", "title", "line"].includes(name);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
 }
 
-/* A vector as coloured cells, with its numbers for those who want to read them. */
-function strip(name, vector, label = i => i) {
-  const extreme = vector.reduce((most, x) => Math.abs(x) > Math.abs(most) ? x : most, 0), largest = Math.abs(extreme);
-  const cells = make("div", { class: "cells", role: "img", "aria-label": `${name}: ${vector.length} numbers` });
-  vector.forEach((x, i) => cells.append(make("i", { style: `background:${colour(x, largest)}`, "data-reading": `${label(i)}: ${number(x)}` })));
+/* Numbers as cells of colour, one pixel each, in rows of `columns`. */
+function paint(canvas, numbers, columns, largest) {
+  canvas.width = columns;
+  canvas.height = Math.ceil(numbers.length / columns);
+  const pen = canvas.getContext("2d"), image = pen.createImageData(canvas.width, canvas.height);
+  numbers.forEach((x, i) => image.data.set([...(x < 0 ? palette.minus : palette.plus), 255 * Math.min(1, Math.abs(x) / largest || 0)], 4 * i));
+  pen.putImageData(image, 0, 0);
+  return canvas;
+}
+
+const wide = matchMedia("(min-width: 40rem)");
+
+/* A vector as cells, which arrow keys read one by one, and its numbers for those who want to read them all.
+   `place` says which vector of the way it is: a cell then opens the sum that made it (sums.js). */
+function strip(name, vector, place = null, label = i => i) {
+  const extreme = vector.reduce((most, x) => Math.abs(x) > Math.abs(most) ? x : most, 0), end = vector.length - 1, columns = wide.matches ? 64 : 32;
+  const cells = paint(make("canvas", { class: "cells", role: "slider", tabindex: 0, "aria-label": name, "aria-valuemin": 0, "aria-valuemax": end }), vector, columns, Math.abs(extreme));
+  cells.style.height = `${1.5 * cells.height}rem`;
+  let here = 0;
+  const tell = i => `${label(i)}: ${number(vector[i])}`;
+  const go = i => { here = within(i, end); cells.setAttribute("aria-valuenow", here); cells.setAttribute("aria-valuetext", tell(here)); };
+  const find = event => Math.floor(event.offsetX / cells.clientWidth * columns) + columns * Math.floor(event.offsetY / cells.clientHeight * cells.height);
+  const show = () => { const box = cells.getBoundingClientRect(); tip(tell(here), box.left + (here % columns + 0.5) * box.width / columns, box.top + Math.floor(here / columns) * box.height / cells.height); };
+  const open = () => { if (place) openSum({ ...place, i: here }); };
+  go(0);
+  cells.readAt = event => { const i = find(event); return i >= 0 && i <= end ? tell(i) : ""; };
+  cells.onclick = event => { const i = find(event); if (i >= 0 && i <= end) { go(i); show(); open(); } };
+  cells.onkeydown = event => {
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); }
+    step(event, { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -here, End: end - here, PageUp: -10, PageDown: 10 }, move => { go(here + move); show(); });
+  };
+  cells.onblur = () => tip("");
   const numbers = make("details", {}, make("summary", {}, "numbers"), make("p", {}, Array.from(vector, number).join("  ")));
   return make("div", { class: "strip", "data-name": name }, make("span", {}, name, make("span", {}, `${vector.length} numbers, largest ${number(extreme)}`)), cells, numbers);
+}
+
+/* New strips in the place of old ones; numbers that were unfolded stay so. */
+function strips(id, ...all) {
+  const open = Array.from($(id).querySelectorAll("details"), one => one.open);
+  $(id).replaceChildren(...all);
+  $(id).querySelectorAll("details").forEach((one, i) => { one.open = open[i]; });
 }
 
 function chips(element, guesses) {
@@ -22,4 +56,22 @@ function chips(element, guesses) {
     make("span", { class: "chip" }, D.vocabulary[token] + " ", make("small", {}, percent(share)))));
 }
 
-function strips(id, ...all) { $(id).replaceChildren(...all); }
+/* What is under the pointer, or where the keys have gone, in a word beside it. */
+const reading = make("div", { id: "reading", hidden: "" });
+document.body.append(reading);
+function tip(text, x, y) {
+  reading.hidden = !text;
+  if (!text) return;
+  reading.textContent = text;
+  reading.style.left = within(x + 12, innerWidth - reading.offsetWidth - 8) + "px";
+  reading.style.top = Math.max(0, y - 34) + "px";
+}
+document.addEventListener("pointermove", event => tip(event.target.readAt ? event.target.readAt(event) : "", event.clientX, event.clientY));
+
+/* Arrow keys that move by so much. */
+function step(event, moves, apply) {
+  const move = moves[event.key];
+  if (move !== undefined) { event.preventDefault(); apply(move); }
+}
+
+const last = () => D.tokens.length - 1, within = (x, most) => Math.max(0, Math.min(most, x));

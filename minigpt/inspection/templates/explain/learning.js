@@ -26,5 +26,6 @@ function drawTraining() {
   $("stage-value").value = stage.step.toLocaleString("en");
   $("stage").setAttribute("aria-valuetext", `step ${stage.step}`);
   chips($("stage-guesses"), stage.guesses);
-  drawMatrix($("stage-matrix"), stage.weights, [state.layer, state.head], false);
+  drawMatrix($("stage-matrix"), stage.weights, [state.layer, state.head]);
+  $("stage-matrix").setAttribute("aria-label", `At step ${stage.step}: ` + D.tokens.map((_, j) => looks(stage.weights, [state.layer, state.head], last(), j)).join(", "));
 }

@@ -3,21 +3,15 @@ let D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1, update: 0, off: new Set(D.switches.asked ? D.switches.asked.split("+") : []) };
 
-/* Numbers: arrays arrive as float16 in base64. */
+/* Numbers: arrays arrive in base64, as float32 or, where they are many, each row in steps of a unit of its own. */
 
-function half(bits) {
-  const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
-  if (exponent === 0) return sign * 2 ** -24 * fraction;
-  return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * 2 ** (exponent - 25) * (1024 + fraction);
-}
+const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer;
 
 function unpack(packed) {
-  if (!packed) return null;
-  if (!packed.numbers) {
-    const bytes = Uint8Array.from(atob(packed.data), letter => letter.charCodeAt(0));
-    packed.numbers = Float32Array.from({ length: bytes.length / 2 }, (_, i) => half(bytes[2 * i] | bytes[2 * i + 1] << 8));
-  }
-  return packed;
+  if (packed.numbers) return packed;
+  if (packed.data) return Object.assign(packed, { numbers: new Float32Array(bytes(packed.data)) });
+  const steps = new Int16Array(bytes(packed.steps)), unit = new Float32Array(bytes(packed.unit)), width = packed.shape.at(-1);
+  return Object.assign(packed, { numbers: Float32Array.from(steps, (x, i) => x * unit[Math.floor(i / width)]) });
 }
 
 /* The part of an array that its first indices pick. */
@@ -28,11 +22,27 @@ function at(packed, ...indices) {
   return numbers.subarray(start, start + size);
 }
 
+/* The row of a token in the embedding matrix; the page of a large model has only those on its map. */
+const rowOf = new Map();
+function embeddingRow(token) {
+  if (rowOf.of !== D.rows) { rowOf.clear(); D.rows.tokens.forEach((id, row) => rowOf.set(id, row)); rowOf.of = D.rows; }
+  return rowOf.has(token) ? at(D.rows, rowOf.get(token)) : null;
+}
+
+const total = numbers => numbers.reduce((a, b) => a + b, 0);
+const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
 const number = x => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(3);
 const percent = x => x > 0 && x < 0.0005 ? "<0.1%" : x < 1 && x >= 0.9995 ? ">99.9%" : (100 * x).toFixed(1) + "%";
 const layer = () => D.layers[state.layer];
-const group = () => Math.floor(state.head * D.model.n_kv_heads / D.model.n_heads);
-const colour = (x, largest) => `rgba(var(${x < 0 ? "--minus" : "--plus"}),${Math.min(1, Math.abs(x) / largest || 0).toFixed(3)})`;
+const groupOf = head => Math.floor(head * D.model.n_kv_heads / D.model.n_heads);
+const group = () => groupOf(state.head);
 
-/* The most colour on which the page's ink is legible (4.5:1, light and dark). */
-const LEGIBLE = 0.5;
+/* Colours: blue is positive, orange negative; the more, the larger. */
+
+const LEGIBLE = 0.5;  // the most colour on which the page's ink is legible (4.5:1, light and dark)
+const colour = (x, largest) => `rgba(var(${x < 0 ? "--minus" : "--plus"}),${Math.min(1, Math.abs(x) / largest || 0).toFixed(3)})`;
+let palette;
+function readPalette() {
+  const style = getComputedStyle(document.documentElement), of = name => style.getPropertyValue(name).split(",").map(Number);
+  palette = { plus: of("--plus"), minus: of("--minus"), ink: getComputedStyle(document.body).color };
+}

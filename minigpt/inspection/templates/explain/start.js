@@ -1,15 +1,15 @@
 /* What is looked at, and how that changes. */
 
 function drawToken() {
-  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawTraining();
+  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawTraining(); markStation();
 }
 
 function pick(change) {
-  const where = document.activeElement && document.activeElement.closest("#tokens, #heads, #matrix, #distribution");
+  const where = document.activeElement && document.activeElement.closest("#tokens, #heads, #distribution");
   Object.assign(state, change);
   state.key = Math.min(state.key, state.token);
   if ("candidate" in change) drawNext(); else if ("update" in change) drawLearning(); else if ("stage" in change) drawTraining(); else drawToken();
-  const again = where && where.querySelector("[aria-checked=true], td.picked, [aria-pressed=true]");
+  const again = where && where.querySelector("[aria-checked=true], [aria-pressed=true]");
   if (again) again.focus({ preventScroll: true });
 }
 
@@ -19,18 +19,8 @@ function look(token) {
   pick({ token, key: weights.indexOf(Math.max(...weights)) });
 }
 
-/* Keys: arrows move among the tokens and in the matrix. */
-function step(event, moves, apply) {
-  const move = moves[event.key];
-  if (move) { event.preventDefault(); apply(move); }
-}
-
-const last = () => D.tokens.length - 1, within = (x, most) => Math.max(0, Math.min(most, x));
+/* Keys: arrows move among the tokens. */
 $("tokens").onkeydown = event => step(event, { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }, move => look(within(state.token + move, last())));
-$("matrix").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([row, column]) => {
-  const token = within(state.token + row, last());
-  pick({ token, key: within(state.key + column, token) });
-});
 $("layer").onchange = event => { state.layer = Number(event.target.value); look(state.token); };
 $("head").onchange = event => { state.head = Number(event.target.value); look(state.token); };
 $("rate").oninput = event => pick({ update: Number(event.target.value) });
@@ -41,21 +31,14 @@ $("temperature").value = D.sampling.temperature;
 $("top-k").value = D.sampling.top_k || 0;
 $("top-p").value = D.sampling.top_p || 1;
 
-const reading = make("div", { id: "reading", hidden: "" });
-document.body.append(reading);
-document.addEventListener("pointermove", event => {
-  const text = event.target.dataset && event.target.dataset.reading;
-  reading.hidden = !text;
-  if (text) { reading.textContent = text; reading.style.left = Math.min(event.clientX + 12, innerWidth - 160) + "px"; reading.style.top = event.clientY - 34 + "px"; }
-});
-
 ["a", "b", "c", "others"].forEach(id => { $(id).oninput = drawAnalogy; });
 $("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabulary[token].replace(/^·/, "") })));
 const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
 ["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
 
-function read() { look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawLearning(); }
+function read() { drawWay(); look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawLearning(); }
 
-function start() { drawMap(); drawAnalogy(); read(); }
+function start() { readPalette(); drawMap(); drawAnalogy(); read(); }
 
 start();
+[wide, matchMedia("(prefers-color-scheme: dark)"), matchMedia("(forced-colors: active)")].forEach(media => { media.onchange = () => { $("heads").shown = null; start(); }; });

@@ -7,6 +7,8 @@ function drawControls() {
     return button;
   }));
   const options = n => Array.from({ length: n }, (_, i) => make("option", { value: i }, i + 1));
+  const chosen = $("tokens").children[state.token];
+  $("tokens").scrollLeft = chosen.offsetLeft - $("tokens").offsetLeft - $("tokens").clientWidth / 2;
   $("layer").value = state.layer;
   $("head").value = state.head;
   if (!$("layer").length) { $("layer").append(...options(D.model.n_layers)); $("head").append(...options(D.model.n_heads)); }
@@ -23,36 +25,47 @@ function drawVectors() {
   const oneHot = make("p", {}, `${token.piece} is token ${token.id}: a row v of ${(n - 1).toLocaleString("en")} zeros with a single 1 in place ${token.id}, `
     + `[0 … 0 1 0 … 0], times the matrix E (${n.toLocaleString("en")} × ${D.model.d_model}), is row ${token.id} of E:`);
   $("one-hot").firstElementChild.style.left = `${100 * token.id / n}%`;
-  strips("embedding-view", oneHot, strip("embedding", at(D.embedding, state.token)),
-    ...(D.position ? [strip("position " + state.token, at(D.position, state.token))] : []), strip("what enters the first layer", at(D.entering, state.token)));
+  strips("embedding-view", oneHot, strip("embedding", at(D.embedding, state.token), { what: "embedding", token: state.token }),
+    ...(D.position ? [strip("position " + state.token, at(D.position, state.token), { what: "position", token: state.token })] : []), strip("what enters the first layer", at(D.entering, state.token), { what: "entering", token: state.token }));
   $("neighbours").replaceChildren(...token.neighbours.map(([id, cosine]) => make("span", { class: "chip" }, D.vocabulary[id] + " ", make("small", {}, cosine.toFixed(2)))));
 }
 
+let mapPlace;
+
 function drawMap() {
   const { numbers, shape: [n] } = unpack(D.map.places), piece = i => D.vocabulary[D.map.tokens[i]];
-  const span = axis => { const all = Array.from({ length: n }, (_, i) => numbers[2 * i + axis]); return [Math.min(...all), Math.max(...all)]; };
-  const [[left, right], [low, high]] = [span(0), span(1)];
-  const place = i => [20 + 640 * (numbers[2 * i] - left) / (right - left || 1), 20 + 400 * (numbers[2 * i + 1] - low) / (high - low || 1)];
-  const mine = new Set(D.tokens.map(token => token.id)), drawn = [];
-  const write = (i, name) => { const [x, y] = place(i); return make("text", { x: x + 5, y: y + 4, class: name }, piece(i)); };
-  for (let i = 0; i < n; i++) { const [cx, cy] = place(i); drawn.push(make("circle", { cx, cy, r: 2 }, make("title", {}, piece(i)))); }
-  const taken = new Set();
-  for (let i = 0; i < n; i++) { const cell = place(i).map((x, axis) => Math.round(x / (axis ? 24 : 70))).join(); if (!mine.has(D.map.tokens[i]) && !taken.has(cell) && /\w/.test(piece(i))) { taken.add(cell); drawn.push(write(i, "")); } }
+  const [[left, right], [low, high]] = [0, 1].map(axis => { const all = numbers.filter((_, i) => i % 2 === axis); return [Math.min(...all), Math.max(...all)]; });
+  mapPlace = i => [20 + 640 * (numbers[2 * i] - left) / (right - left || 1), 20 + 400 * (numbers[2 * i + 1] - low) / (high - low || 1)];
+  const mine = new Set(D.tokens.map(token => token.id)), taken = new Set(), drawn = [];
+  const write = (i, name) => { const [x, y] = mapPlace(i); return make("text", { x: x + 5, y: y + 4, class: name }, piece(i)); };
+  for (let i = 0; i < n; i++) { const [cx, cy] = mapPlace(i); drawn.push(make("circle", { cx, cy, r: 2 }, make("title", {}, piece(i)))); }
+  for (let i = 0; i < n; i++) { const cell = mapPlace(i).map((x, axis) => Math.round(x / (axis ? 24 : 70))).join(); if (!mine.has(D.map.tokens[i]) && !taken.has(cell) && /\w/.test(piece(i))) { taken.add(cell); drawn.push(write(i, "")); } }
   D.map.tokens.forEach((token, i) => { if (mine.has(token)) drawn.push(write(i, "mine")); });
-  $("map").replaceChildren(...drawn);
+  $("map").replaceChildren($("map").firstElementChild, ...drawn);
 }
 
-/* The rows of E whose words make up a − b + c, and the rows that point most nearly where their sum does. */
+/* The rows of E, each of length 1, whose words make up a − b + c, and the rows that point most nearly where their sum does. */
+const directions = token => { const row = embeddingRow(token), length = Math.hypot(...row) || 1; return row.map(x => x / length); };
+
 function drawAnalogy() {
-  const size = D.model.d_model, names = D.map.tokens.map(token => D.vocabulary[token]), sum = new Float32Array(size);
+  const names = D.map.tokens.map(token => D.vocabulary[token]), rows = D.map.tokens.map(directions);
   const find = word => names.includes("·" + word) ? names.indexOf("·" + word) : names.indexOf(word);
   const asked = ["a", "b", "c"].map(id => $(id).value.trim()).map(word => [word, find(word)]);
   const unknown = asked.filter(([, row]) => row < 0).map(([word]) => word);
+  drawArrows(unknown.length ? [] : asked.map(([, row]) => row));
   if (unknown.length) return $("analogy").replaceChildren(unknown.map(word => `“${word}”`).join(", ") + " is no single token here, so it has no row");
-  asked.forEach(([, row], i) => at(D.map.rows, row).forEach((x, j) => { sum[j] += i === 1 ? -x : x; }));
-  const length = Math.hypot(...sum) || 1;
-  const cosines = names.map((name, row) => [name, row, at(D.map.rows, row).reduce((total, x, j) => total + x * sum[j], 0) / length]);
+  const [a, b, c] = asked.map(([, row]) => rows[row]), sum = a.map((x, j) => x - b[j] + c[j]), length = Math.hypot(...sum) || 1;
+  const cosines = names.map((name, row) => [name, row, dot(rows[row], sum) / length]);
   const answers = cosines.filter(([, row]) => !$("others").checked || !asked.some(([, other]) => other === row)).sort((x, y) => y[2] - x[2]);
   $("analogy").replaceChildren(...answers.slice(0, 8).map(([name, , cosine]) => make("span", { class: "chip" }, name + " ", make("small", {}, cosine.toFixed(2)))),
     !answers.length ? "There is no other token here that could be the answer." : asked.some(([, row]) => row === answers[0][1]) ? "The nearest is a word of the question: the sum does not lead away from it." : "");
+}
+
+/* On the map the way from b to a, and the same way from c: it ends where the sum is. */
+function drawArrows(words) {
+  $("map").querySelectorAll("line, .word").forEach(old => old.remove());
+  if (!words.length) return;
+  const [a, b, c] = words.map(mapPlace), end = c.map((x, axis) => x + a[axis] - b[axis]);
+  const arrow = ([x1, y1], [x2, y2]) => make("line", { x1, y1, x2, y2, "marker-end": "url(#arrow)" });
+  $("map").append(arrow(b, a), arrow(c, end), ...words.map((row, i) => { const [x, y] = [a, b, c][i]; return make("text", { x: x + 5, y: y + 4, class: "word" }, D.vocabulary[D.map.tokens[row]]); }));
 }

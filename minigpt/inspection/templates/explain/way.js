@@ -1,0 +1,54 @@
+/* The whole way of the text in one picture, always at the top: every station leads to its chapter. */
+
+function station(chapter, name, shape, picture, layer = null) {
+  const link = make("a", { href: `#${chapter}`, "data-chapter": chapter, "data-layer": layer ?? "" }, picture, make("span", {}, name), make("small", {}, shape));
+  link.onclick = () => { if (layer !== null && layer !== state.layer) { state.layer = layer; look(state.token); } };
+  return make("li", {}, link);
+}
+
+/* Of all heads, the most that each token looks at each other. */
+function strongestLooks(L) {
+  const most = new Float32Array(at(L.weights, 0));
+  for (let head = 1; head < D.model.n_heads; head++) at(L.weights, head).forEach((x, i) => { most[i] = Math.max(most[i], x); });
+  return most;
+}
+
+function drawWay() {
+  const n = D.tokens.length, { n_heads, d_model } = D.model;
+  const picture = (numbers, columns) => paint(make("canvas", { "aria-hidden": "true" }), numbers, columns, 0.4 * numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+  const words = (text, name) => make("b", { class: name }, text);
+  const best = D.switches.words.slice(0, 3).map((word, i) => make("span", { class: "guess" }, make("i", { style: `width:${100 * D.switches.before[i]}%` }), `${D.vocabulary[word]} ${percent(D.switches.before[i])}`));
+  $("way").replaceChildren(
+    station("text", "text", `${D.prompt.length} characters`, words(D.prompt, "said")),
+    station("text", "tokens", `${n} ids`, words(D.tokens.map(token => token.id).join(" "), "said")),
+    station("vectors", "vectors", `${n} × ${d_model}`, picture(unpack(D.entering).numbers, d_model)),
+    ...D.layers.flatMap((L, i) => [
+      station("attention", `${i + 1} looks`, `${n_heads} head${n_heads > 1 ? "s" : ""}`, picture(strongestLooks(L), n), i),
+      station("thinking", `${i + 1} thinks`, `${L.hidden.shape[1]} neurons`, picture(unpack(L.hidden).numbers, L.hidden.shape[1]), i)]),
+    station("next", "next word", `1 of ${D.model.vocab_size.toLocaleString("en")}`, make("b", { class: "guesses" }, ...best)));
+  document.documentElement.style.scrollPaddingTop = `${$("top").offsetHeight + 8}px`;
+  markStation();
+}
+
+/* The station whose chapter is read, or the last one before it. */
+let chapter = "text";
+function markStation() {
+  let current = null;
+  for (const link of $("way").querySelectorAll("a")) {
+    link.removeAttribute("aria-current");
+    if (link.dataset.chapter === chapter && ["", String(state.layer)].includes(link.dataset.layer)) current ??= link;
+  }
+  if (!current) return;
+  current.setAttribute("aria-current", "location");
+  $("way").scrollLeft = current.parentElement.offsetLeft - $("way").offsetLeft - $("way").clientWidth / 2;
+}
+
+const stations = new Set(["text", "vectors", "attention", "thinking", "next"]);
+const chapters = Array.from(document.querySelectorAll("main section"));
+function findChapter() {
+  const edge = $("top").offsetHeight + innerHeight / 4;
+  const passed = chapters.filter(section => stations.has(section.id) && section.getBoundingClientRect().top < edge);
+  const now = passed.length ? passed.at(-1).id : "text";
+  if (now !== chapter) { chapter = now; markStation(); }
+}
+document.addEventListener("scroll", findChapter, { passive: true });
