@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.generate import generate
-from minigpt.inspection.page_data import page_data
+from minigpt.inspection.page_data import model_data, text_data
+from minigpt.inspection.tour import tour_data
 from minigpt.inspection.worked_example import worked_example
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
@@ -32,6 +33,7 @@ SCRIPTS = (
     "learning",
     "start",
     "live",
+    "tour",
 )
 """The parts of the explain page's program, in their order."""
 
@@ -55,6 +57,11 @@ def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = 
         parts=list(matrices(run.model)),
         example=worked_example(),
     )
+
+
+def page_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    """All numbers of the page."""
+    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without)
 
 
 def tokens_page(text: str, sides: list[Tokenized]) -> str:

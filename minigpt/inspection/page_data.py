@@ -52,11 +52,6 @@ class Stage:
     traced: Trace
 
 
-def page_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, Any]:
-    """All numbers of the page."""
-    return model_data(run) | text_data(run, prompt, without)
-
-
 def model_data(run: Run) -> dict[str, Any]:
     """What does not depend on the text: the weights, the vocabulary, its map, its vectors or, of many, those mapped."""
     embedding, rows = Embedding.of(run), weight_array(run.model.token_embedding.weight)

@@ -22,8 +22,8 @@ from starlette.routing import Route
 from minigpt.errors import UserError
 from minigpt.inspection.intervene import check_parts
 from minigpt.inspection.packing import weight_array
-from minigpt.inspection.page import default_prompt, explain
-from minigpt.inspection.page_data import page_data, text_data
+from minigpt.inspection.page import default_prompt, explain, page_data
+from minigpt.inspection.page_data import text_data
 from minigpt.runs import Run, checkpoint_step, load_run
 
 LOOPBACK = "127.0.0.1"

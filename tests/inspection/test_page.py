@@ -292,10 +292,10 @@ def test_every_number_opens_the_sum_that_made_it(page: Any, traced: Trace) -> No
               for (const [layer, head] of [[0, 0], [1, 1]]) {
                 const place = { what, layer, head, token }, numbers = values(place);
                 for (const i of [0, numbers.length - 1]) {
-                  const { terms } = await QUANTITIES[what].made({ ...place, i });
-                  const sum = what === "weight" ? parseFloat(terms[i].shown) / 100 : total(terms.map(term => term.x * term.w));
-                  const scale = what === "weight" ? 5 : Math.max(1, Math.abs(numbers[i]));
-                  if (!terms.length || far((sum - numbers[i]) / scale)) wrong.push([what, token, layer, i, sum, numbers[i]]);
+                  const { terms } = await QUANTITIES[what].made({ ...place, i }), shares = what === "weight";
+                  const sum = shares ? parseFloat(terms[i].shown) / 100 : total(terms.map(term => term.x * term.w));
+                  const error = (sum - numbers[i]) / (shares ? 5 : Math.max(1, Math.abs(numbers[i])));
+                  if (!terms.length || far(error)) wrong.push([what, token, layer, i, sum, numbers[i]]);
                 }
               }
           return wrong;
@@ -334,3 +334,36 @@ def test_the_whole_way_leads_to_every_chapter_and_ends_with_the_next_word(page: 
     page.wait_for_selector("#way a[data-chapter=attention][data-layer='1'][aria-current]")
     assert page.input_value("#layer") == "1"
     assert page.eval_on_selector_all("#way [aria-current]", "all => all.length") == 1
+
+
+@needs_chromium
+def test_the_tour_goes_its_whole_way_by_keyboard_and_its_answers_are_those_of_the_model(page: Any, loaded: Run) -> None:
+    page.click("#tour-start")
+    seen = []
+    while True:
+        page.wait_for_function(
+            "n => document.querySelector('#tour-place').textContent.startsWith(n)", arg=f"{len(seen) + 1} of"
+        )
+        seen.append(page.text_content("#tour-title"))
+        assert page.evaluate("document.activeElement.id") == "tour-title"
+        answers = []
+        for option in page.query_selector_all("#tour-options button"):
+            option.click()
+            answers.append((option.text_content(), page.text_content("#tour-answer")))
+        assert len({text for text, _ in answers}) == len(answers) > 1
+        assert sum(answer.startswith("Yes. ") for _, answer in answers) == 1, answers
+        assert len(page.query_selector_all(".spot")) == 1
+        if page.text_content("#tour-next") == "done":
+            break
+        page.focus("#tour-title")
+        page.keyboard.press("ArrowRight")
+    assert len(seen) >= 12
+    [right] = [text for text, answer in answers if answer.startswith("Yes. ")]
+    begin = loaded.config.sampling.begin_document is True
+    tour = trace(loaded.model, loaded.tokenizer.encode_prompt("Alice gave Bob her book", begin))
+    assert right == page.evaluate("id => D.vocabulary[id]", int(tour.logits[-1].argmax()))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#tour")
+    assert page.evaluate("D.prompt") == PROMPT
+    assert page.query_selector_all(".spot") == []

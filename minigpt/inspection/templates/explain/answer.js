@@ -4,6 +4,7 @@ function drawNeurons() {
   const L = layer(), { token } = state, hidden = at(L.hidden, token);
   const strongest = Array.from(hidden, (x, i) => [i, x]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
   const names = make("p", { class: "chips" }, "strongest: ", ...strongest.map(([i, x]) => make("span", { class: "chip" }, `neuron ${i} `, make("small", {}, number(x)))));
+  drawCurve(at(L.gate ?? L.up, token));
   const show = (what, name, label) => strip(name, at(L[what], token), { what, token, layer: state.layer }, label);
   const before = L.gate ? [show("gate", "gate, W₁ z"), show("up", "h = W₂ z")] : [show("up", "h = W z + b")];
   strips("neurons", show("feed_forward_input", "input z"), ...before, show("hidden", L.gate ? "neurons a = silu(gate) · h" : "neurons a = gelu(h)", i => `neuron ${i}`), names,
@@ -33,9 +34,18 @@ function distribution(logits, temperature, topK, topP) {
   return { order, shares, kept };
 }
 
+/* The curve f, and where on it this token's neurons are. */
+function drawCurve(inputs) {
+  const f = D.model.feed_forward === "swiglu" ? silu : x => x * phi(x), x = h => 20 + 40 * (within(h + 8, 16)), y = a => 200 - 20 * Math.min(8.5, a), line = Array.from({ length: 161 }, (_, i) => i / 10 - 8);
+  $("curve").replaceChildren(make("path", { d: `M20,200 H660 M340,20 V215`, class: "axis" }), make("path", { d: "M" + line.map(h => `${x(h)},${y(f(h))}`).join(" L") }),
+    ...Array.from(inputs, h => make("circle", { cx: x(h), cy: y(f(within(h + 8, 16) - 8)), r: 3 })), make("text", { x: 24, y: 190 }, "−8"), make("text", { x: 640, y: 190 }, "8"), make("text", { x: 346, y: 32 }, D.model.feed_forward === "swiglu" ? "silu(g) = g / (1 + e⁻ᵍ)" : "gelu(h) = h · Φ(h)"));
+  $("curve").setAttribute("aria-label", `The curve ${D.model.feed_forward === "swiglu" ? "silu" : "gelu"} with this token's ${inputs.length} neurons: ${inputs.filter(h => h > 0).length} are right of 0, where it rises`);
+}
+
 /* A word's logit, which opens its sum. */
 function logit(token) {
-  const button = make("button", { class: "logit", "aria-label": `logit of ${D.vocabulary[token]}: ${number(at(D.logits)[token])}` }, at(D.logits)[token].toFixed(1));
+  const button = make("button", { class: "logit" }, at(D.logits)[token].toFixed(1));
+  button.title = `the sum that is the logit of ${D.vocabulary[token]}`;
   button.onclick = () => openSum({ what: "logit", token: last(), i: token });
   return button;
 }

@@ -14,10 +14,10 @@ function drawHeads() {
 function drawArcs() {
   const { token } = state, weights = at(layer().weights, state.head, token), height = 150;
   $("arcs-title").textContent = `Where ${D.tokens[token].piece} looks: layer ${state.layer + 1}, head ${state.head + 1}`;
-  const widths = D.tokens.map(({ piece }) => Math.max(700 / D.tokens.length, 46, 9 * piece.length + 12)), width = total(widths);
+  const widths = D.tokens.map(({ piece }) => Math.max(46, 9 * piece.length + 12)), width = total(widths);
   const x = widths.map((own, i) => total(widths.slice(0, i)) + own / 2);
   $("arcs").setAttribute("viewBox", `0 0 ${width} ${height + 30}`);
-  $("arcs").style.minWidth = `${Math.min(width, 0.7 * width + 200)}px`;
+  $("arcs").style.minWidth = `${0.8 * width}px`;
   $("arcs").setAttribute("aria-label", `${D.tokens[token].piece} looks at ` + D.tokens.slice(0, token + 1).map(({ piece }, i) => `${piece} ${percent(weights[i])}`).join(", "));
   const arcs = D.tokens.slice(0, token + 1).map((_, i) => {
     const reach = 1.3 * Math.min(height - 10, 18 + 0.5 * Math.abs(x[token] - x[i]));

@@ -12,10 +12,8 @@ async function ask(learning = false) {
     $("trouble").textContent = data.error || "";
     if (data.error) return;
     if (learning && !data.map) { D.learning = data.learning; return drawLearning(); }
-    D = { ...D, ...data };
-    $("step").textContent = D.step.toLocaleString("en");
-    Object.assign(state, { token: last(), candidate: 0, update: 0, stage: D.stages.length - 1 });
-    if (data.map) start(); else { read(); later = setTimeout(ask, 400, true); }
+    take(data);
+    if (!data.map) later = setTimeout(ask, 400, true);
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }
 

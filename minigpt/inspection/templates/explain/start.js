@@ -40,5 +40,13 @@ function read() { drawWay(); look(state.token); drawNext(); drawOrigin(); drawSw
 
 function start() { readPalette(); drawMap(); drawAnalogy(); read(); }
 
+/* Other numbers: of another text, or of newer weights as well. */
+function take(data) {
+  D = { ...D, ...data };
+  $("step").textContent = D.step.toLocaleString("en");
+  Object.assign(state, { token: last(), candidate: 0, update: 0, stage: D.stages.length - 1 });
+  if (data.map) start(); else read();
+}
+
 start();
 [wide, matchMedia("(prefers-color-scheme: dark)"), matchMedia("(forced-colors: active)")].forEach(media => { media.onchange = () => { $("heads").shown = null; start(); }; });
