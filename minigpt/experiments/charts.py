@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from minigpt.training.metrics import Metrics
+from minigpt.storage.metrics import Metrics
 
 AXES = {"step": "steps", "tokens": "tokens", "seconds": "seconds"}
 """What progress can be measured in."""

@@ -15,9 +15,10 @@ from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
 from minigpt.runs import RunFolder, load_config, open_folder
+from minigpt.storage.metrics import Metrics
 from minigpt.training.budget import share_spent
 from minigpt.training.continuation import text_of
-from minigpt.training.metrics import Metrics, read_metrics
+from minigpt.training.metrics import read_metrics
 
 NAMES = ("run.name", "run.directory", "data.directory", "data.sha256")
 """Keys that say where something is; they mean nothing here."""

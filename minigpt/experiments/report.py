@@ -18,10 +18,11 @@ from minigpt.experiments.pages import render
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_engine
 from minigpt.runs import RunFolder
+from minigpt.storage.metrics import Metrics
 from minigpt.storage.version import installed_version
 from minigpt.storage.writing import write_whole
 from minigpt.training.hooks import Hooks
-from minigpt.training.metrics import Metrics, read_metrics
+from minigpt.training.metrics import read_metrics
 
 REFRESH = 10
 """Seconds after which a page about a run that goes on is loaded again."""

@@ -22,6 +22,7 @@ from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
 from minigpt.storage.checksums import DamageError
+from minigpt.storage.metrics import parse_metrics
 from minigpt.tokenizers.compare import Token, visible
 
 CANDIDATES, CONTINUATION = 8, 12
@@ -35,6 +36,8 @@ AFFORDABLE = 2e12
 OWN = 16
 """Tokens of the text that the model writes itself, to see what learning another one does to it."""
 TINY = 1e-30
+POINTS = 300
+"""Of a curve."""
 NEIGHBOURS = 8
 LONGEST = 128
 """Tokens that a page has room for: their pairs are its largest picture."""
@@ -66,7 +69,18 @@ def model_data(run: Run) -> dict[str, Any]:
         "rows": {"tokens": shown, **pack_rows(rows[shown])},
         "scale": run.model.embedding_scale,
         "weights": pack_weights(run.model),
+        "losses": {name: losses(run, name) for name in ("loss", "validation_loss")},
     }
+
+
+def losses(run: Run, name: str) -> list[tuple[int, float]]:
+    """Steps and losses of the run's training, at most some hundred of them; none where its metrics are damaged."""
+    try:
+        lines = [line for line in parse_metrics(run.folder.metrics)[0] if name in line]
+    except UserError as error:
+        print(f"warning: {error}; the page goes without its curve", file=sys.stderr)  # noqa: T201
+        return []
+    return [(line["step"], round(line[name], 3)) for line in lines[:: 1 + len(lines) // POINTS]]
 
 
 def text_data(run: Run, prompt: str, without: Sequence[str] = (), learning: bool = True) -> dict[str, Any]:
@@ -218,7 +232,7 @@ def _guesses(logits: Numbers) -> list[list[list[float]]]:
     """For each row of logits (T V) the most probable tokens with their probabilities."""
     probabilities = torch.tensor(logits).softmax(-1).topk(min(GUESSES, logits.shape[-1]))
     return [
-        [[token, round(share, 4)] for token, share in zip(tokens, shares, strict=True)]
+        [[token, float(f"{share:.4g}")] for token, share in zip(tokens, shares, strict=True)]
         for tokens, shares in zip(probabilities.indices.tolist(), probabilities.values.tolist(), strict=True)
     ]
 

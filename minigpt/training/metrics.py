@@ -1,28 +1,24 @@
 """What a run reports: `metrics.jsonl` for machines, a progress bar for people, TensorBoard for those who ask for it."""
 
 import json
-import math
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from minigpt.data.progress import bar
 from minigpt.errors import UserError
 from minigpt.runs import Index, RunFolder
 from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
+from minigpt.storage.metrics import Metrics, parse_metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-Metrics = dict[str, Any]
-
 TAGS = {"loss": "loss/training", "validation_loss": "loss/validation"}
 """Names in TensorBoard of what belongs into one picture."""
 SHORT = "does not go up to the last checkpoint or evaluation any more"
-LONGEST, LARGEST = 2**24, 2**29
-"""Bytes of a line, and of all of them."""
 
 
 class MetricsLog:
@@ -34,7 +30,7 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0, curves: "SummaryWriter | None" = None) -> None:
-        _, kept = _parse(path, keep_bytes)
+        _, kept = parse_metrics(path, keep_bytes)
         if kept < keep_bytes:
             print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
         with path.open("ab") as file:
@@ -84,52 +80,11 @@ def read_metrics(folder: RunFolder) -> list[Metrics]:
 
     A warning where there are fewer than its index knows of, UserError with the line where one is damaged.
     """
-    metrics, length = _parse(folder.metrics)
+    metrics, length = parse_metrics(folder.metrics)
     with suppress(DamageError):  # is told where checkpoints are used
         if length < read_sealed(folder.index, Index).metrics_bytes:
             print(f"warning: {folder.metrics}: {SHORT}", file=sys.stderr)  # noqa: T201
     return metrics
-
-
-def _parse(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics], int]:
-    """The whole lines among a file's first bytes, and how many bytes these lines have; UserError where one is damaged.
-
-    A line that does not end is still being written.
-    """
-    metrics: list[Metrics] = []
-    length = 0
-    if not path.exists():
-        return metrics, length
-    remedy = "restore the file, or delete it and do without curves"
-    if not path.is_file() or (size := path.stat().st_size) > LARGEST:
-        raise UserError(f"{path}: not a file of at most {LARGEST:,} bytes; {remedy}")
-    with path.open("rb") as file:
-        while length < n_bytes and (line := file.readline(LONGEST + 1)):
-            if line[-1:] != b"\n" and length + len(line) == size:
-                break
-            try:
-                values = json.loads(line) if len(line) <= min(LONGEST, n_bytes - length) else None
-                if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
-                    raise ValueError
-                found = values.pop(KEY, None)
-                if found not in (None, checksum(json.dumps(values).encode())):
-                    raise ValueError
-                if not all(_is_right(key, value) for key, value in values.items()):
-                    raise ValueError
-            except (ValueError, RecursionError):
-                raise UserError(f"{path}, line {len(metrics) + 1}: not what was written; {remedy}") from None
-            metrics.append(values)
-            length += len(line)
-    return metrics, length
-
-
-def _is_right(key: str, value: object) -> bool:
-    """Whether a value is of its key's kind: a text is a sample, and everything else a number."""
-    if key == "sample":
-        return isinstance(value, str)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    return key not in ("step", "tokens") or (isinstance(value, int) and value >= 0)
 
 
 class ProgressBar:

@@ -22,6 +22,7 @@ from minigpt.inspection.page import default_prompt, explain, matrices
 from minigpt.inspection.page_data import MAPPED
 from minigpt.inspection.trace import Trace, trace
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
+from minigpt.training.metrics import read_metrics
 
 PROMPT = "A cat sat on the mat"
 
@@ -151,6 +152,9 @@ def test_the_training_slider_goes_through_the_checkpoints(page: Any, run: Path, 
     assert page.text_content("#stage-value") == str(kept_steps(RunFolder(run))[-1])
     page.eval_on_selector("#stage", "x => { x.value = 0; x.dispatchEvent(new Event('input')); }")
     assert page.text_content("#stage-value") == "0"
+    evaluated = [line for line in read_metrics(RunFolder(run)) if "validation_loss" in line]
+    told = ", ".join(f"{line['validation_loss']:.2f} at step {line['step']}" for line in evaluated)
+    assert page.get_attribute("#losses", "aria-label").endswith(told)
     first = trace(load_run(run, "0").model, traced.token_ids)
     close(shares(page, "#stage-matrix"), first.layers[0].attention.weights[0, -1])
 

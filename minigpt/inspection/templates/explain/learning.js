@@ -17,6 +17,19 @@ function drawLearning() {
   chips($("update-guesses"), update.guesses);
 }
 
+/* The losses of the training, and where on their way this checkpoint stands. */
+function drawLosses(step) {
+  const { loss, validation_loss } = D.losses, all = [...loss, ...validation_loss];
+  $("losses").style.display = all.length > 1 ? "" : "none";
+  if (all.length < 2) return;
+  const most = Math.max(D.step, ...all.map(([at]) => at)), nats = all.map(([, one]) => one), [low, high] = [Math.min(...nats), Math.max(...nats)];
+  const x = at => 40 + 630 * at / (most || 1), y = one => 180 - 160 * (one - low) / (high - low || 1);
+  const line = (curve, name) => make("path", { class: name, d: "M" + curve.map(([at, one]) => `${x(at)},${y(one)}`).join(" L") });
+  $("losses").replaceChildren(...(loss.length ? [line(loss, "faint")] : []), ...(validation_loss.length ? [line(validation_loss, "")] : []), make("path", { class: "now", d: `M${x(step)},10 V185` }),
+    make("text", { x: 0, y: y(high) + 5 }, high.toFixed(1)), make("text", { x: 0, y: y(low) + 5 }, low.toFixed(1)), make("text", { x: 670, y: 200, "text-anchor": "end" }, `step ${most.toLocaleString("en")}`));
+  $("losses").setAttribute("aria-label", `Validation loss in nats per token: ${validation_loss.map(([at, one]) => `${one.toFixed(2)} at step ${at}`).join(", ")}`);
+}
+
 function drawTraining() {
   const stage = D.stages[state.stage];
   $("training").hidden = !D.stages.length;
@@ -25,6 +38,7 @@ function drawTraining() {
   $("stage").value = state.stage;
   $("stage-value").value = stage.step.toLocaleString("en");
   $("stage").setAttribute("aria-valuetext", `step ${stage.step}`);
+  drawLosses(stage.step);
   chips($("stage-guesses"), stage.guesses);
   drawMatrix($("stage-matrix"), stage.weights, [state.layer, state.head]);
   $("stage-matrix").setAttribute("aria-label", `At step ${stage.step}: ` + D.tokens.map((_, j) => looks(stage.weights, [state.layer, state.head], last(), j)).join(", "));
