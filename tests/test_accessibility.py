@@ -1,4 +1,4 @@
-"""Every page is there for everybody: axe-core finds nothing, light and dark, wide and narrow."""
+"""Every page is there for everybody: axe-core finds nothing, light, dark and in forced colours, wide and narrow."""
 
 from pathlib import Path
 
@@ -31,8 +31,9 @@ def test_axe_finds_nothing(name: str, two_runs: Path) -> None:
     with chromium() as page:
         page.goto(f"file://{path}")
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        for width, scheme in ((1280, "light"), (390, "dark")):
+        for width, scheme, forced in ((1280, "light", "none"), (390, "dark", "none"), (320, "dark", "active")):
             page.set_viewport_size({"width": width, "height": 800})
-            page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=scheme, forced_colors=forced)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
             found = page.evaluate(f"axe.run({{exclude: ['.chart']}}, {OPTIONS}).then(result => result.violations)")
             assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []

@@ -24,6 +24,9 @@ def explain(
             help="A part to switch off: a head (1.1), a layer's neurons (1.neurons), a layer (1); repeatable."
         ),
     ] = None,
+    habits: Annotated[
+        bool, typer.Option("--habits", help="Find out anew what heads and neurons usually do, on the validation text.")
+    ] = False,
     checkpoint: CheckpointOption = "best",
     open_page: OpenOption = True,
     live: Annotated[
@@ -32,6 +35,8 @@ def explain(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="With --serve; 0 takes a free one.")] = 0,
 ) -> None:
     """Write a page that shows every number on the way from a text to the next word."""
+    if habits:
+        _find_habits(run, checkpoint)
     if live:
         _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], port, open_page)
         return
@@ -48,6 +53,15 @@ def explain(
     typer.echo(path)
     if open_page:
         show(path.absolute().as_uri())
+
+
+def _find_habits(run: Path, checkpoint: str) -> None:
+    from minigpt.evaluation.text import validation_tokens
+    from minigpt.inspection.habits import TOKENS, keep_habits
+    from minigpt.runs import load_run
+
+    model = load_run(run, checkpoint)
+    keep_habits(model, validation_tokens(model)[:TOKENS].tolist())
 
 
 def _serve(run: Path, checkpoint: str, prompt: str | None, without: list[str], port: int, open_page: bool) -> None:

@@ -84,14 +84,16 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
-    from minigpt.evaluation.text import assess
+    from minigpt.evaluation.text import assess, validation_tokens
     from minigpt.hardware.device import choose_device
     from minigpt.inspection import page
+    from minigpt.inspection.habits import TOKENS, keep_habits
     from minigpt.runs import load_run
     from minigpt.training.metrics import read_metrics
 
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
+    keep_habits(run, validation_tokens(run)[:TOKENS].tolist())
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
     write_page(run.folder.explain, page.explain(run, page.default_prompt(run)), remedy)
     lines = read_metrics(run.folder)

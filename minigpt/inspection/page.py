@@ -28,6 +28,7 @@ SCRIPTS = (
     "text",
     "attention",
     "answer",
+    "habits",
     "origin",
     "switches",
     "learning",

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from minigpt.errors import UserError
 from minigpt.generation.generate import generate
 from minigpt.inspection.attribution import attribution
 from minigpt.inspection.embeddings import Embedding
+from minigpt.inspection.habits import kept_habits
 from minigpt.inspection.intervene import check_parts, describe, logits_without, parts
 from minigpt.inspection.learning import surprises, updates
 from minigpt.inspection.packing import ROOM, Numbers, pack, pack_rows, pack_weights, weight_array
@@ -69,6 +70,7 @@ def model_data(run: Run) -> dict[str, Any]:
         "rows": {"tokens": shown, **pack_rows(rows[shown])},
         "scale": run.model.embedding_scale,
         "weights": pack_weights(run.model),
+        "habits": asdict(kept) if (kept := kept_habits(run)) else None,
         "losses": {name: losses(run, name) for name in ("loss", "validation_loss")},
     }
 

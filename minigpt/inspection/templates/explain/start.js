@@ -1,7 +1,7 @@
 /* What is looked at, and how that changes. */
 
 function drawToken() {
-  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawLens(); drawTraining(); markStation();
+  drawControls(); drawTokens(); drawVectors(); drawHeads(); drawArcs(); drawAttention(); drawNeurons(); drawHabits(); drawLens(); drawTraining(); markStation();
 }
 
 function pick(change) {

@@ -47,7 +47,7 @@ const TOUR = [
   { at: "#distribution", text: HER, title: "Logits, softmax, a word", tell: () => "The last vector, times each word's row, gives a logit: how well the word fits. Softmax makes them probabilities; divided by a high temperature first, they come closer together.",
     ask: "At temperature 2 the best word's probability is …", options: () => ["larger", "smaller", "the same"], right: () => "smaller", why: () => "Smaller: the others get their chance. Move the slider." },
   { at: "#continuation", text: HER, title: "The word joins the text", tell: () => "And everything begins anew, for the word after that: this is all that a language model does.",
-    ask: () => `What comes after “${D.prompt.trim()}”?`, options: right => among(right, ...D.switches.words.slice(1, 4).map(id => D.vocabulary[id])), right: () => D.vocabulary[D.switches.words[0]], of: () => D.vocabulary[D.switches.words[0]], why: right => `${right}, with ${percent(D.switches.before[0])}. Now switch off parts of your model (chapter 10), or watch it learn (11).` },
+    ask: () => `What comes after “${D.prompt.trim()}”?`, options: right => among(right, ...D.switches.words.slice(1, 4).map(id => D.vocabulary[id])), right: () => D.vocabulary[D.switches.words[0]], of: () => D.vocabulary[D.switches.words[0]], why: right => `${right}, with ${percent(D.switches.before[0])}. Now switch off parts of your model, or watch it learn, further down.` },
 ];
 const parameters = () => Number($("parameters").textContent.replaceAll(",", ""));
 

@@ -1,0 +1,223 @@
+"""What heads usually look at, and what neurons usually fire at: measured on a text that the model did not learn from.
+
+Axis letters: B windows of the text, T positions in one, S positions that are looked at, H heads, F d_ff.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor
+
+from minigpt.errors import UserError, typed
+from minigpt.model.attention import attention_scores, causal_softmax
+from minigpt.model.block import Block
+from minigpt.model.gpt import GPT
+from minigpt.runs import Run
+from minigpt.storage.checksums import DamageError, read_sealed, sealed
+from minigpt.storage.writing import write_whole
+from minigpt.tokenizers import Tokenizer
+from minigpt.tokenizers.compare import visible
+
+TOKENS, OPERATIONS = 8192, 2e11
+"""Of the text that is read at most: under a second for a small model, some for a large one."""
+ROWS = 8
+"""Windows that are read at once."""
+FEW = 20
+"""Places of the text below which a share means nothing."""
+SNIPPETS, AROUND = 3, 6
+"""Places of the text that a neuron is remembered by, and how many tokens on either side are told."""
+PAIRS = 3
+"""Of words, that a head is remembered by."""
+NEURONS = 512
+"""Of each layer, those that fire most."""
+PRONOUNS = {"he", "she", "him", "her", "his", "hers", "they", "them", "their"}
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Habit:
+    """How a rule describes a head: the share of places at which it looks most where the rule says.
+
+    Beside it the mean weight there, what both would be if all were looked at alike, and how many places there were.
+    """
+
+    rule: str
+    share: float
+    weight: float
+    chance: float
+    places: int
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Head:
+    """Its habits by how often they hold, and the words from which it looks most surely at another.
+
+    Of these: the word, the other, at what share of the word's places, how many those are.
+    """
+
+    habits: list[Habit]
+    pairs: list[tuple[str, str, float, int]]
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Habits:
+    """Of a whole model, layer by layer; neurons by their number.
+
+    A neuron has the places of the text at which it fires most: what stands before, the token, what follows, how much.
+    """
+
+    step: int
+    tokens: int
+    heads: list[list[Head]]
+    neurons: list[dict[str, list[list[Any]]]]
+
+
+def rules(tokenizer: Tokenizer) -> dict[str, Callable[[Tensor], Tensor]]:
+    """For token ids (B T) where a head would look from each position if it followed a rule (B T S); never ahead."""
+    texts = [piece.decode(errors="ignore").strip() for piece in tokenizer.token_bytes]
+    known = set(texts)
+    names = torch.tensor([bool(re.fullmatch("[A-Z][a-z]+", text)) and text.lower() not in known for text in texts])
+    pronouns = torch.tensor([text.lower() in PRONOUNS for text in texts])
+
+    def same(ids: Tensor) -> Tensor:
+        return ids[:, :, None] == ids[:, None, :]
+
+    def diagonal(ids: Tensor, offset: int) -> Tensor:
+        return torch.eye(ids.shape[1], dtype=torch.bool).roll(-offset, 1).tril().expand(len(ids), -1, -1)
+
+    def beginning(ids: Tensor) -> Tensor:
+        starts = ids == tokenizer.begin_of_text
+        starts[:, 0] = True
+        return starts[:, None, :].expand(-1, ids.shape[1], -1)
+
+    return {
+        "itself": lambda ids: diagonal(ids, 0),
+        "the token before": lambda ids: diagonal(ids, 1),
+        "a beginning": beginning,
+        "the same token earlier": lambda ids: same(ids).tril(-1),
+        "what followed it last time": lambda ids: same(ids).roll(1, 2).tril(0).index_fill(2, torch.tensor([0]), False),
+        "from a pronoun, a name": lambda ids: pronouns[ids][:, :, None] & names[ids][:, None, :],
+    }
+
+
+@torch.inference_mode()
+def habits(run: Run, token_ids: Sequence[int]) -> Habits:
+    """Read the beginning of a text (two tokens or more), as much of it as is done in a moment, and see."""
+    model, tokenizer = run.model, run.tokenizer
+    length = min(run.config.model.context_length, len(token_ids))
+    n_windows = int(min(TOKENS, OPERATIONS / (2 * model.n_parameters()), len(token_ids))) // length
+    windows = torch.tensor(list(token_ids[: max(1, n_windows) * length])).view(-1, length)
+    counts = [_Counts(rules(tokenizer)) for _ in model.blocks]
+    for some in windows.split(ROWS):
+        for count, (weights, hidden) in zip(counts, _layers(model, some), strict=True):
+            count.add(some, weights, hidden)
+    vocabulary = [visible(piece) or "⟨end⟩" for piece in tokenizer.token_bytes]
+    pieces = [vocabulary[token] for token in windows.flatten().tolist()]
+    heads = [count.heads(vocabulary) for count in counts]
+    return Habits(run.step, len(pieces), heads, [count.neurons(pieces, length) for count in counts])
+
+
+def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The attention weights (B H T S) and the neurons (B T F) of each layer."""
+    x, rotation = model.entering(ids.to(model.token_embedding.weight.device))
+    found = []
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        query, key, value = block.attention.project(block.attention_norm(x))
+        query, key = block.attention.place(query, key, rotation)
+        groups = block.attention.n_heads // block.attention.n_kv_heads
+        weights = causal_softmax(attention_scores(query, key.repeat_interleave(groups, 1)))
+        x = x + block.attention.join(weights @ value.repeat_interleave(groups, 1))
+        hidden = block.feed_forward.activate(block.feed_forward_norm(x))
+        x = x + block.feed_forward.down_proj(hidden)
+        found.append((weights.cpu(), hidden.cpu()))
+    return found
+
+
+class _Counts:
+    """What one layer did, window by window."""
+
+    def __init__(self, named: dict[str, Callable[[Tensor], Tensor]]) -> None:
+        self._rules = named
+        self._sums: dict[str, Tensor] = {}
+        self._hidden: list[Tensor] = []
+        self._looks: list[Tensor] = []  # H 2 N: from which token to which
+
+    def add(self, ids: Tensor, weights: Tensor, hidden: Tensor) -> None:
+        """Windows (B T) with the layer's weights and neurons in them; the first position sees but itself."""
+        most = weights.argmax(-1)[:, :, 1:, None]  # B H T-1 1
+        seen = torch.arange(2, ids.shape[1] + 1)  # T-1
+        for name, rule in self._rules.items():
+            there = rule(ids)[:, None, 1:].tril(1)  # B 1 T-1 S
+            places = there.any(-1)
+            hit = there.expand(-1, weights.shape[1], -1, -1).gather(-1, most)[..., 0]
+            weight = (weights[:, :, 1:] * there).sum(-1)
+            chance = (there.sum(-1) / seen).expand_as(weight)
+            sums = [(x * places).double().sum((0, 2)) for x in (hit, weight, chance, torch.ones_like(weight))]
+            self._sums[name] = self._sums.get(name, 0) + torch.stack(sums)
+        self._hidden.append(hidden.flatten(0, 1))
+        looked = ids[:, None].expand(-1, weights.shape[1], -1).gather(-1, most[..., 0])  # B H T-1
+        looking = ids[:, None, 1:].expand_as(looked)
+        self._looks.append(torch.stack((looking, looked), 2).permute(1, 2, 0, 3).flatten(2))
+
+    def heads(self, vocabulary: list[str]) -> list[Head]:
+        """Of each head the rules that had places to hold at, and its surest pairs of words."""
+        found = []
+        for head, looks in enumerate(torch.cat(self._looks, -1)):
+            sums = {name: of_heads[:, head].tolist() for name, of_heads in self._sums.items()}
+            held = [
+                Habit(name, round(share / n, 4), round(weight / n, 4), round(chance / n, 4), int(n))
+                for name, (share, weight, chance, n) in sums.items()
+                if n >= FEW
+            ]
+            places = looks[0].bincount()
+            pairs, counts = looks[:, places[looks[0]] >= FEW].unique(dim=1, return_counts=True)
+            shares = counts / places[pairs[0]]
+            surest = [
+                (vocabulary[pairs[0, i]], vocabulary[pairs[1, i]], round(float(shares[i]), 4), int(places[pairs[0, i]]))
+                for i in shares.argsort(descending=True, stable=True)[:PAIRS].tolist()
+            ]
+            found.append(Head(sorted(held, key=lambda habit: -habit.share), surest))
+        return found
+
+    def neurons(self, pieces: list[str], length: int) -> dict[str, list[list[Any]]]:
+        """For each of the neurons that fire most where they do."""
+        hidden = torch.cat(self._hidden)  # tokens, F
+        _, places = hidden.abs().topk(min(SNIPPETS, len(hidden)), 0)
+        values = hidden.gather(0, places)
+        loudest = values[0].abs().argsort(descending=True)[:NEURONS].tolist()
+
+        def snippet(place: int, value: float) -> list[Any]:
+            first, end = place - place % length, place - place % length + length
+            before, after = pieces[max(first, place - AROUND) : place], pieces[place + 1 : min(end, place + 1 + AROUND)]
+            return ["".join(before), pieces[place], "".join(after), float(f"{value:.4g}")]
+
+        return {
+            str(i): [snippet(*one) for one in zip(places[:, i].tolist(), values[:, i].tolist(), strict=True)]
+            for i in sorted(loudest)
+        }
+
+
+def keep_habits(run: Run, token_ids: Sequence[int]) -> None:
+    """Find them out and keep them in the run; UserError where it takes no file."""
+    try:
+        write_whole(run.folder.habits, sealed(asdict(habits(run, token_ids))))
+    except OSError as error:
+        remedy = f"mend that, and find them out with: minigpt explain {typed(run.folder.path)} --habits"
+        raise UserError(f"{run.folder.habits}: cannot be written ({error.strerror}); {remedy}") from None
+
+
+def kept_habits(run: Run) -> Habits | None:
+    """Those that the run keeps, perhaps of another of its checkpoints; a warning where they are damaged."""
+    if not run.folder.habits.exists():
+        return None
+    try:
+        return read_sealed(run.folder.habits, Habits)
+    except DamageError as error:
+        print(f"warning: {error}; minigpt explain --habits finds them out anew", file=sys.stderr)  # noqa: T201
+        return None
