@@ -62,11 +62,6 @@ class RunFolder:
         return self.path / "explain.html"
 
     @property
-    def habits(self) -> Path:
-        """What its heads and neurons usually do."""
-        return self.path / "habits.json"
-
-    @property
     def index(self) -> Path:
         """Which checkpoint is last and which is best."""
         return self.path / "checkpoints" / "index.json"

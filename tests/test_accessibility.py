@@ -29,11 +29,11 @@ def test_axe_finds_nothing(name: str, two_runs: Path) -> None:
     else:
         path = two_runs / "runs" / "tiny" / "report.html"
     with chromium() as page:
-        page.goto(f"file://{path}")
-        page.evaluate(AXE.read_text(encoding="utf-8"))
         for width, scheme, forced in ((1280, "light", "none"), (390, "dark", "none"), (320, "dark", "active")):
             page.set_viewport_size({"width": width, "height": 800})
             page.emulate_media(color_scheme=scheme, forced_colors=forced)
+            page.goto(f"file://{path}")
+            page.evaluate(AXE.read_text(encoding="utf-8"))
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             found = page.evaluate(f"axe.run({{exclude: ['.chart']}}, {OPTIONS}).then(result => result.violations)")
             assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []

@@ -24,6 +24,8 @@ from minigpt.storage.writing import write_whole
 from minigpt.tokenizers import Tokenizer
 from minigpt.tokenizers.compare import visible
 
+HABITS = "habits.json"
+"""File of a run."""
 TOKENS, OPERATIONS = 8192, 2e11
 """Of the text that is read at most: under a second for a small model, some for a large one."""
 ROWS = 8
@@ -205,19 +207,21 @@ class _Counts:
 
 def keep_habits(run: Run, token_ids: Sequence[int]) -> None:
     """Find them out and keep them in the run; UserError where it takes no file."""
+    path = run.folder.path / HABITS
     try:
-        write_whole(run.folder.habits, sealed(asdict(habits(run, token_ids))))
+        write_whole(path, sealed(asdict(habits(run, token_ids))))
     except OSError as error:
         remedy = f"mend that, and find them out with: minigpt explain {typed(run.folder.path)} --habits"
-        raise UserError(f"{run.folder.habits}: cannot be written ({error.strerror}); {remedy}") from None
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
 
 
 def kept_habits(run: Run) -> Habits | None:
     """Those that the run keeps, perhaps of another of its checkpoints; a warning where they are damaged."""
-    if not run.folder.habits.exists():
+    path = run.folder.path / HABITS
+    if not path.exists():
         return None
     try:
-        return read_sealed(run.folder.habits, Habits)
+        return read_sealed(path, Habits)
     except DamageError as error:
         print(f"warning: {error}; minigpt explain --habits finds them out anew", file=sys.stderr)  # noqa: T201
         return None

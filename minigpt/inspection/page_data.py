@@ -58,6 +58,7 @@ class Stage:
 
 def model_data(run: Run) -> dict[str, Any]:
     """What does not depend on the text: the weights, the vocabulary, its map, its vectors or, of many, those mapped."""
+    habits = kept_habits(run)
     embedding, rows = Embedding.of(run), weight_array(run.model.token_embedding.weight)
     mapped, places = embedding.map(min(MAPPED, ROOM // 2 // rows.shape[1]))
     shown = list(range(len(rows))) if 2 * rows.size <= ROOM else mapped
@@ -70,7 +71,7 @@ def model_data(run: Run) -> dict[str, Any]:
         "rows": {"tokens": shown, **pack_rows(rows[shown])},
         "scale": run.model.embedding_scale,
         "weights": pack_weights(run.model),
-        "habits": asdict(kept) if (kept := kept_habits(run)) else None,
+        "habits": habits and asdict(habits),
         "losses": {name: losses(run, name) for name in ("loss", "validation_loss")},
     }
 

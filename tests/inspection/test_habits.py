@@ -99,7 +99,8 @@ def test_habits_are_kept_by_training_shown_on_the_page_and_found_anew(two_runs: 
     folder = RunFolder(two_runs / "runs" / "tiny")
     loaded = load_run(folder.path, "last")
     assert kept_habits(loaded) == habits(loaded, validation_tokens(loaded)[:8192].tolist())
-    folder.habits.write_bytes(folder.habits.read_bytes().replace(b"itself", b"nobody"))
+    path = folder.path / "habits.json"
+    path.write_bytes(path.read_bytes().replace(b"itself", b"nobody"))
     done = minigpt("explain", "runs/tiny", "--no-open", "--prompt", "A cat", cwd=two_runs)
     assert "habits.json: damaged" in done.stderr
     assert '"habits":null' in folder.explain.read_text(encoding="utf-8")
