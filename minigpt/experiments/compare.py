@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from minigpt.config.hyperparameters import Config
+from minigpt.config.keys import flatten, follows
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.model.gpt import GPT
@@ -108,8 +109,8 @@ class Comparison:
     def rows(self) -> list[list[str]]:
         """A table for people, its head first."""
         keys = list(self.runs[0].settings)
-        head = ["run", *COLUMNS, *keys]
-        return [head, *([run.run, *_figures(run), *(_text(run.settings[key]) for key in keys)] for run in self.runs)]
+        head = ["run", *keys, *COLUMNS]
+        return [head, *([run.run, *(_text(run.settings[key]) for key in keys), *_figures(run)] for run in self.runs)]
 
     def describe(self) -> str:
         """For the terminal."""
@@ -140,7 +141,13 @@ def compare(paths: Sequence[Path]) -> Comparison:
     flat = [flatten(config) for config in configs]
     texts = {text_of(folder) for folder in folders}
     names = NAMES if len(texts) > 1 or None in texts else (*NAMES, "data.source")
-    differing = [key for key in flat[0] if key not in names and len({repr(one[key]) for one in flat}) > 1]
+    differing = [
+        key
+        for key in flat[0]
+        if key not in names
+        and len({repr(one[key]) for one in flat}) > 1
+        and not all(follows(config, key) for config in configs)
+    ]
     runs = [
         summarise(folder, config, {key: one[key] for key in differing})
         for folder, config, one in zip(folders, configs, flat, strict=True)
@@ -160,11 +167,6 @@ def compare(paths: Sequence[Path]) -> Comparison:
     if unfinished:
         notes.append(f"note: not at the end of their budgets (training, stopped or pruned): {', '.join(unfinished)}")
     return Comparison(runs, measure, settings_of(runs, measure), notes, comparable)
-
-
-def flatten(config: Config) -> dict[str, Any]:
-    """`section.key` of every hyperparameter, with its value."""
-    return {f"{name}.{key}": value for name, section in config.model_dump().items() for key, value in section.items()}
 
 
 def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Summary:

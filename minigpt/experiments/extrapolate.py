@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from minigpt.config.hyperparameters import Config
+from minigpt.config.keys import flatten
 from minigpt.config.recipe import check_chosen, load_recipe
 from minigpt.errors import UserError
-from minigpt.experiments.compare import flatten
 from minigpt.experiments.plan import plan
 from minigpt.experiments.throughput import training_flops
 from minigpt.model.gpt import GPT

@@ -1,20 +1,16 @@
 """Pages about runs, each one file: a template filled in with escaped text, its style and its library."""
 
-import importlib.resources
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from minigpt.experiments.charts import plotly_script
+from minigpt.experiments.charts import plotly_library
+
+PAGES = Environment(loader=PackageLoader("minigpt.experiments"), autoescape=True)
 
 
 def render(template: str, **values: Any) -> str:
     """The template with its values (HTML)."""
-    style = Markup(_read("pages.css"))  # noqa: S704 - our own file
-    page = Environment(autoescape=True).from_string(_read(template))
-    return page.render(style=style, plotly=plotly_script(), **values)
-
-
-def _read(name: str) -> str:
-    return (importlib.resources.files("minigpt.experiments") / "templates" / name).read_text(encoding="utf-8")
+    style, script = (Markup(PAGES.get_template(name).render()) for name in ("pages.css", "charts.js"))  # noqa: S704
+    return PAGES.get_template(template).render(style=style, script=script, plotly=plotly_library(), **values)
