@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
@@ -75,6 +76,14 @@ class HuggingFaceTokenizer(Tokenizer):
                     f"tokenizer: there are characters in this text{which} that it has not learned; leave them out"
                 )
         return np.array(made.ids, np.uint32)
+
+    def spans(self, text: str, ids: TokenIds) -> list[tuple[int, int]]:
+        """Where in the UTF-8 of `text` each token begins and ends; of one that was normalised, whole characters."""
+        if self.decode_bytes(ids.tolist()) == text.encode():
+            return super().spans(text, ids)
+        places = list(accumulate((len(character.encode()) for character in text), initial=0))
+        offsets = self._fast.encode(text, add_special_tokens=False).offsets
+        return [(places[begin], places[end]) for begin, end in offsets]
 
     def _bytes_of_tokens(self, vocabulary: Mapping[str, int], vocab_size: int) -> list[bytes]:
         if max(vocabulary.values(), default=0) >= vocab_size:
