@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from minigpt.errors import UserError, nearest_path
 from minigpt.tokenizers import KINDS, Tokenizer, build_tokenizer, load_tokenizer, named_tokenizer
@@ -17,7 +16,7 @@ TokenizerOf = Callable[[str], Tokenizer]
 
 
 def find_tokenizer(name: str) -> TokenizerOf:
-    """That of a run or file, `stories`, `byte`, `character`, or one of tiktoken's encodings; UserError if there is none."""
+    """That of a run or a file, `stories`, `byte`, `character`, or one of tiktoken's encodings; UserError for others."""
     if name == "character" and not Path(name).exists():
         return lambda text: build_tokenizer(name, 0, [text])
     tokenizer = _find(name)
@@ -72,8 +71,8 @@ def _offline() -> Iterator[None]:
     """Meanwhile tiktoken reads nothing but its cache: files named by the SHA-1 of their address."""
     from tiktoken import load
 
-    def refuse(address: str) -> NoReturn:
-        raise ConnectionError(f"{address} is not cached")
+    def refuse(blobpath: str) -> bytes:
+        raise ConnectionError(f"{blobpath} is not cached")
 
     fetch, load.read_file = load.read_file, refuse
     try:
