@@ -63,6 +63,7 @@ def test_a_token_is_marked_in_the_text_and_in_every_row(page: Any) -> None:
     assert page.inner_text(f"#{active}") == "l\n9"
     page.keyboard.press("Escape")
     assert marked(page) == ["", "", "", ""]
+    assert page.text_content("#told").startswith("Point at a token")
 
     byte = "#rows section:last-child .character"
     assert page.get_attribute(byte, "aria-label") == "東"

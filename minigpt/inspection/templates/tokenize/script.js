@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id), count = n => n.toLocaleString("en"), plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 const CHUNK = 300, COLOURS = 5, GUESS = 2;  // tokens that are drawn at once; colours in turn; pixels of height for each token not yet drawn
 const END = "\u200b";  // so that a last line is there while it is empty
-const field = $("field"), encoder = new TextEncoder(), decoder = new TextDecoder(), rows = [];
+const HINT = $("told").textContent, field = $("field"), encoder = new TextEncoder(), decoder = new TextDecoder(), rows = [];
 let D = JSON.parse($("data").textContent), bytes, picked = null;
 
 /* Text is always set as text, never as markup. */
@@ -99,7 +99,7 @@ function covering({ data, n }, start, end) {
   return [first, last];
 }
 
-function showText(start = 0, end = 0) {
+function showText(start, end) {
   const inside = place => (bytes[place] & 0xC0) === 0x80, text = (...range) => decoder.decode(bytes.subarray(...range));
   while (inside(start)) start--;
   while (inside(end)) end++;
@@ -111,6 +111,7 @@ function showText(start = 0, end = 0) {
 /* What is pointed at is shown for as long as it is; what is picked, until something else is. */
 function show(row, i) {
   for (const token of document.querySelectorAll(".active")) { token.classList.remove("active"); token.ariaSelected = false; }
+  if (!row && $("told").children.length) $("told").textContent = HINT;
   if (!row) return mark(0, 0);
   const { data } = row, token = data.vocabulary[data.ids[i]];
   mark(data.starts[i], data.ends[i]);
@@ -159,10 +160,9 @@ $("rows").onkeydown = event => {
 
 function start() {
   bytes = encoder.encode(D.text);
-  picked = null;
   $("size").textContent = `${plural([...D.text].length, "character")}, ${plural(bytes.length, "byte")} in UTF-8`;
   D.tokenizers.forEach((data, i) => fill(rows[i] ??= makeRow(data.name, i), data));
-  showText();
+  pick(null);
 }
 
 /* Live: what is typed goes to the server that the page came from, and the rows follow to where it was typed. */
@@ -185,7 +185,9 @@ if (field) {
   field.value = D.text;
   field.oninput = () => { $("shown").replaceChildren(field.value + END); clearTimeout(waiting); waiting = setTimeout(ask, 30); };
   document.addEventListener("selectionchange", () => {
-    if (document.activeElement === field && field.value === D.text) { picked = null; mark(byteAt(field.selectionStart), byteAt(field.selectionEnd)); }
+    if (document.activeElement !== field || field.value !== D.text) return;
+    pick(null);
+    mark(byteAt(field.selectionStart), byteAt(field.selectionEnd));
   });
   if (field.value !== D.text) ask();  // a field has no line ends but \n
 }
