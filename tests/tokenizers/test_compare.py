@@ -47,6 +47,7 @@ def test_a_token_of_a_text_that_was_normalised_covers_what_it_was_made_from() ->
     cut = tokenize("xe\u0301x", "theirs", HuggingFaceTokenizer(json.loads(theirs.to_str()), 257, 256))
     assert cut.ids == list("xéx".encode())
     assert cut.spans == [(0, 1), (1, 4), (1, 4), (4, 5)]
+    assert cut.cut_characters == [(1, 3, "e\u0301")]
 
 
 def test_tokens_that_share_a_character_are_one_group() -> None:
