@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from minigpt.cli.options import CheckpointOption, OpenOption, RunArgument
-from minigpt.cli.pages import show, write_page
-from minigpt.errors import UserError
+from minigpt.cli.options import CheckpointOption, OpenOption, PortOption, RunArgument
+from minigpt.cli.pages import check_server, serve_page, show, write_page
 
 
 def explain(
@@ -32,13 +31,17 @@ def explain(
     live: Annotated[
         bool, typer.Option("--serve", help="Serve the page on this machine: type a text, and it follows.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="With --serve; 0 takes a free one.")] = 0,
+    port: PortOption = 0,
 ) -> None:
     """Write a page that shows every number on the way from a text to the next word."""
     if habits:
         _find_habits(run, checkpoint)
     if live:
-        _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], port, open_page)
+        check_server()
+        from minigpt.serving.live import make_app
+
+        app = make_app(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [])
+        serve_page(app, port, open_page)
         return
     from minigpt.inspection import page
     from minigpt.runs import load_run
@@ -62,17 +65,3 @@ def _find_habits(run: Path, checkpoint: str) -> None:
 
     model = load_run(run, checkpoint)
     keep_habits(model, validation_tokens(model)[:TOKENS].tolist())
-
-
-def _serve(run: Path, checkpoint: str, prompt: str | None, without: list[str], port: int, open_page: bool) -> None:
-    try:
-        from minigpt.serving.live import serve
-    except ModuleNotFoundError as error:
-        raise UserError(f"command line: --serve needs {error.name}; pip install 'minigpt[serve]'") from None
-
-    def opened(address: str) -> None:
-        typer.echo(address)
-        if open_page:
-            show(address)
-
-    serve(run, checkpoint, prompt, without, port, opened)

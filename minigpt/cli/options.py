@@ -13,3 +13,4 @@ CheckpointOption = Annotated[str, typer.Option(help="best, last, or a step that 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 OpenOption = Annotated[bool, typer.Option("--open/--no-open", help="Open the page where there is a desktop.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="With --serve; 0 takes a free one.")]

@@ -2,7 +2,7 @@
 
 import importlib.resources
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment
@@ -15,7 +15,6 @@ from minigpt.inspection.tour import tour_data
 from minigpt.inspection.worked_example import worked_example
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
-from minigpt.tokenizers.compare import Tokenized, steps, visible
 
 DEFAULT_LENGTH = 24
 """Tokens that are looked at where no text was given."""
@@ -45,13 +44,12 @@ def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = 
     A `live` one has a field for another text, whose numbers it asks the server for that it came from. It opens with
     those parts of the model switched off that `without` names (`intervene.py`).
     """
-    data = json.dumps(page_data(run, prompt, without), ensure_ascii=False, separators=(",", ":"))
     return _render(
         "explain/page.html.jinja",
         name=run.folder.path.name,
         prompt=prompt,
         script=Markup("\n".join(_template(f"explain/{name}.js") for name in SCRIPTS)),  # noqa: S704 - our own files
-        data=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - no text can end the element that it stands in
+        data=_embedded(page_data(run, prompt, without)),
         model=run.config.model,
         step=run.step,
         live=live,
@@ -65,9 +63,10 @@ def page_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, A
     return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without)
 
 
-def tokens_page(text: str, sides: list[Tokenized]) -> str:
-    """A page (HTML) of one text under several tokenizers."""
-    return _render("tokenize.html.jinja", text=text, sides=sides, visible=visible, steps=steps)
+def tokens_page(data: Mapping[str, Any], live: bool = False) -> str:
+    """A page (HTML) of one text under several tokenizers (`side_by_side`), in a `live` one with a field for others."""
+    style, script = (Markup(_template(f"tokenize/{name}")) for name in ("style.css", "script.js"))  # noqa: S704 - ours
+    return _render("tokenize/page.html.jinja", own_style=style, script=script, data=_embedded(data), live=live)
 
 
 def default_prompt(run: Run) -> str:
@@ -89,6 +88,11 @@ def default_prompt(run: Run) -> str:
 def _render(template: str, **values: object) -> str:
     style = Markup(_template("explain/style.css"))  # noqa: S704 - our own file
     return Environment(autoescape=True).from_string(_template(template)).render(style=style, **values)
+
+
+def _embedded(data: Mapping[str, Any]) -> Markup:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - no text can end the element that it stands in
 
 
 def _template(name: str) -> str:

@@ -7,7 +7,8 @@ from minigpt.errors import UserError
 from minigpt.inspection.packing import ROOM
 from minigpt.inspection.page_data import text_data
 from minigpt.runs import Run
-from minigpt.tokenizers.compare import find_tokenizer, tokenize, visible
+from minigpt.tokenizers.compare import tokenize, visible
+from minigpt.tokenizers.find import find_tokenizer
 
 SENTENCES = ("A cat sat.", "Alice gave Bob her book")
 
@@ -21,7 +22,7 @@ def tour_data(run: Run) -> dict[str, Any]:
     for text in SENTENCES if run.model.n_parameters() <= ROOM else ():
         with suppress(UserError):
             texts[text] = text_data(run, text, learning=False)
-    others = [(name, find_tokenizer(name, SENTENCES[0])) for name in ("character", "byte")]
+    others = [(name, find_tokenizer(name)(SENTENCES[0])) for name in ("character", "byte")]
     for name, tokenizer in [(run.folder.path.name, run.tokenizer), *others]:
         with suppress(UserError):
             tokens = tokenize(SENTENCES[0], name, tokenizer).tokens

@@ -4,7 +4,8 @@ import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from minigpt.serving.live import PATIENCE
+PATIENCE = 30
+"""Seconds in which a request has to come, and then its body."""
 
 
 class Connection(H11Protocol):

@@ -1,22 +1,13 @@
-"""The explain page, live: type a text and the page follows; for whoever sits at this machine, and for nobody else.
+"""The explain page, live: type a text and the page follows, also a training that goes on."""
 
-It listens on the loopback interface only, answers only to requests that name it so (another site's page cannot reach it
-through a name of its own), and no request names a file.
-"""
-
-import asyncio
-import json
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from minigpt.errors import UserError
@@ -25,13 +16,9 @@ from minigpt.inspection.packing import weight_array
 from minigpt.inspection.page import default_prompt, explain, page_data
 from minigpt.inspection.page_data import text_data
 from minigpt.runs import Run, checkpoint_step, load_run
+from minigpt.serving.loopback import application, read_json
 
-LOOPBACK = "127.0.0.1"
-LONGEST = 100_000
-"""Bytes of a request."""
-NO_FRAMES = {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"}
-PATIENCE = 30
-"""Seconds in which a request has to come, and then its body."""
+MEANT = '{"prompt": TEXT, "without": [PART]}'
 
 
 class LiveRun:
@@ -64,10 +51,9 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
     live = LiveRun(path, checkpoint)
     check_parts(without, live.newest().config.model)
 
-    def page(_request: Request) -> Response:
+    def page() -> str:
         run = live.newest()
-        html = explain(run, default_prompt(run) if prompt is None else prompt, True, without)
-        return HTMLResponse(html, headers=NO_FRAMES)
+        return explain(run, default_prompt(run) if prompt is None else prompt, True, without)
 
     def step(_request: Request) -> Response:
         return JSONResponse(live.newest().step)
@@ -76,74 +62,20 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
         weights = dict(live.newest().model.named_parameters()).get(request.path_params["name"])
         i = request.path_params["i"]
         if weights is None or weights.ndim < 2 or i >= len(weights):
-            return JSONResponse({"error": "there is no such row"}, 404)
+            raise HTTPException(404, "there is no such row")
         return JSONResponse(weight_array(weights[i]).tolist())
 
     async def data(request: Request) -> Response:
-        body, n_bytes = b"", 0
-        try:
-            async with asyncio.timeout(PATIENCE):
-                async for part in request.stream():  # to its end: who is still sending hears no answer
-                    n_bytes += len(part)
-                    body += part if n_bytes <= LONGEST else b""
-        except TimeoutError:
-            return JSONResponse({"error": f"the request was not there after {PATIENCE} seconds"}, 408)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        if n_bytes > LONGEST:
-            return JSONResponse({"error": f"the text is longer than {LONGEST:,} bytes"}, 413)
-        try:
-            asked = json.loads(body)
-            prompt, known, off = asked["prompt"], asked.get("step"), asked.get("without", [])
-            learning = asked.get("learning") is not False
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return JSONResponse({"error": 'the request must be {"prompt": TEXT, "without": [PART]}'}, 400)
-        if not isinstance(prompt, str):
-            return JSONResponse({"error": "the prompt must be a text"}, 400)
+        asked = await read_json(request, MEANT)
+        text, known, off = asked.get("prompt"), asked.get("step"), asked.get("without", [])
+        if not isinstance(text, str):
+            raise HTTPException(400, "the prompt must be a text")
         if not isinstance(off, list) or not all(isinstance(part, str) for part in off):
-            return JSONResponse({"error": 'without must be a list of parts, such as ["1.1"]'}, 400)
+            raise HTTPException(400, 'without must be a list of parts, such as ["1.1"]')
         run = live.newest()
-        try:
-            return JSONResponse(
-                text_data(run, prompt, off, learning) if known == run.step else page_data(run, prompt, off)
-            )
-        except UserError as error:
-            return JSONResponse({"error": str(error).removeprefix("command line: ").removeprefix("--prompt: ")}, 400)
+        if known != run.step:
+            return JSONResponse(page_data(run, text, off))
+        return JSONResponse(text_data(run, text, off, asked.get("learning") is not False))
 
-    return Starlette(
-        routes=[
-            Route("/", page),
-            Route("/step", step),
-            Route("/row/{name}/{i:int}", row),
-            Route("/data", data, methods=["POST"]),
-        ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"], www_redirect=False)],
-    )
-
-
-def serve(
-    path: Path,
-    checkpoint: str,
-    prompt: str | None,
-    without: Sequence[str],
-    port: int,
-    opened: Callable[[str], Any],
-) -> None:
-    """Serve until interrupted; `opened` is called with the address. Port 0 takes a free one."""
-    import uvicorn
-
-    from minigpt.serving.connection import Connection
-
-    app = make_app(path, checkpoint, prompt, without)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOOPBACK, port))
-        except OSError as error:
-            raise UserError(
-                f"command line: --port {port}: cannot be listened on ({error.strerror}); try another"
-            ) from None
-        listener.listen()
-        opened(f"http://{LOOPBACK}:{listener.getsockname()[1]}/")
-        settings = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_level="error")
-        uvicorn.Server(settings).run([listener])
+    routes = [Route("/step", step), Route("/row/{name}/{i:int}", row), Route("/data", data, methods=["POST"])]
+    return application(page, routes)

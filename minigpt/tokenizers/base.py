@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -50,6 +51,11 @@ class Tokenizer(ABC):
         """The ids of a text to continue, at least one: begin-of-text before a new document and instead of no text."""
         ids: list[int] = self.encode(text).tolist()
         return [self.begin_of_text, *ids] if begin_document or not ids else ids
+
+    def spans(self, text: str, ids: TokenIds) -> list[tuple[int, int]]:  # noqa: ARG002 - each byte is in a token
+        """Where in the UTF-8 of `text`, whose ids are `ids`, each token begins and ends."""
+        ends = accumulate((len(self.token_bytes[token]) for token in ids.tolist()), initial=0)
+        return list(pairwise(ends))
 
     def merges(self, token: int) -> list[tuple[bytes, bytes]]:  # noqa: ARG002 - only byte-pair encoding merges
         """The pairs that were joined, in order, to make a token out of single bytes."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -75,6 +76,15 @@ class HuggingFaceTokenizer(Tokenizer):
                     f"tokenizer: there are characters in this text{which} that it has not learned; leave them out"
                 )
         return np.array(made.ids, np.uint32)
+
+    def spans(self, text: str, ids: TokenIds) -> list[tuple[int, int]]:
+        """Where in the UTF-8 of `text` each token begins and ends: to the next one, where something was normalised."""
+        if self.decode_bytes(ids.tolist()) == text.encode():
+            return super().spans(text, ids)
+        places = list(accumulate((len(character.encode()) for character in text), initial=0))
+        offsets = self._fast.encode(text, add_special_tokens=False).offsets
+        following = dict(pairwise([*sorted({begin for begin, _ in offsets}), len(text)]))
+        return [(places[begin], places[max(end, following[begin])]) for begin, end in offsets]
 
     def _bytes_of_tokens(self, vocabulary: Mapping[str, int], vocab_size: int) -> list[bytes]:
         if max(vocabulary.values(), default=0) >= vocab_size:

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("resource", reason="the server is a fork of this process")
 from forked import ALL
 
-from minigpt.serving import connection, live
+from minigpt.serving import connection, live, loopback
 
 N_REQUESTS = 5_000 if ALL else 60
 METHODS = (b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"TRACE", b"CONNECT", b"PRI", b"get", b"", b"\xff")
@@ -56,7 +56,9 @@ def server(run: Path) -> Iterator[int]:
         sys.stderr = os.fdopen(2, "w")
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            live.serve(run, "last", "A cat", [], 0, lambda address: os.write(outgoing, address.encode() + b"\n"))
+            loopback.serve(
+                live.make_app(run, "last", "A cat"), 0, lambda address: os.write(outgoing, address.encode() + b"\n")
+            )
         finally:
             sys.stderr.flush()
             os._exit(0)

@@ -199,16 +199,6 @@ def test_a_prompt_that_does_not_fit_and_a_place_that_cannot_be_written_are_told(
     assert (done.returncode, "--output" in done.stderr) == (2, True)
 
 
-def test_a_text_under_several_tokenizers_is_a_page(run: Path, workplace: Path, tmp_path: Path) -> None:
-    output, text = tmp_path / "tokens.html", "A cat <b>sat</b>\n"
-    done = minigpt("tokenize", text, "--tokenizer", run, "--tokenizer", "byte", "--output", output, cwd=workplace)
-    assert done.stdout.strip() == str(output)
-    html = output.read_text(encoding="utf-8")
-    assert "<b>sat" not in html
-    assert f"<td>{len(text)}</td>" in html
-    assert "<small>65</small>" in html  # the byte A
-
-
 def test_a_run_without_a_prompt_is_explained_with_something_of_its_own(loaded: Run) -> None:
     assert default_prompt(loaded) == "Alice gave Bob"
     data = loaded.config.data.model_copy(update={"source": "other"})

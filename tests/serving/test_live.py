@@ -13,7 +13,7 @@ from browser import chromium, needs_chromium
 from starlette.testclient import TestClient
 
 from minigpt.runs import Index, RunFolder, load_run
-from minigpt.serving import live
+from minigpt.serving import live, loopback
 from minigpt.storage.checksums import sealed
 from minigpt.training.checkpoint import write_index
 
@@ -64,7 +64,7 @@ def test_no_other_page_frames_it(client: TestClient) -> None:
 
 
 def test_half_a_request_is_given_up(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "PATIENCE", 0.01)
+    monkeypatch.setattr(loopback, "PATIENCE", 0.01)
     app, sent = live.make_app(run, "last", "A cat"), list[Any]()
 
     async def receive() -> Any:
