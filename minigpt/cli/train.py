@@ -1,6 +1,7 @@
 """`minigpt train`: make a model by a recipe, go on with a run, or try a recipe out."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from minigpt.errors import UserError, typed
 
 if TYPE_CHECKING:
     from minigpt.config.hyperparameters import Config
+    from minigpt.runs import RunFolder
+    from minigpt.training.corpus import Corpus
 
 
 def train(
@@ -39,7 +42,7 @@ def train(
         from minigpt.training import run
 
         with reported() as hooks:
-            folder, evaluation = run.resume(resume, words, hooks, checkpoint)
+            folder, evaluation = run.resume(resume, words, replace(hooks, on_end=_find_habits), checkpoint)
     else:
         if not words:
             raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
@@ -53,7 +56,7 @@ def train(
         from minigpt.training import run
 
         with reported() as hooks:
-            folder, evaluation = run.start(config, overwrite, hooks)
+            folder, evaluation = run.start(config, overwrite, replace(hooks, on_end=_find_habits))
     if os.environ.get("RANK", "0") == "0":
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
 
@@ -82,18 +85,23 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
     typer.echo(f"losses at all rates: {path}")
 
 
+def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:
+    from minigpt.inspection.habits import TOKENS, keep_habits
+    from minigpt.runs import load_run
+
+    keep_habits(load_run(folder.path, "last"), corpus.validation[:TOKENS].tolist())
+
+
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
-    from minigpt.evaluation.text import assess, validation_tokens
+    from minigpt.evaluation.text import assess
     from minigpt.hardware.device import choose_device
     from minigpt.inspection import page
-    from minigpt.inspection.habits import TOKENS, keep_habits
     from minigpt.runs import load_run
     from minigpt.training.metrics import read_metrics
 
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
-    keep_habits(run, validation_tokens(run)[:TOKENS].tolist())
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
     write_page(run.folder.explain, page.explain(run, page.default_prompt(run)), remedy)
     lines = read_metrics(run.folder)

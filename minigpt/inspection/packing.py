@@ -23,7 +23,7 @@ def pack(array: Numbers) -> dict[str, Any]:
 def pack_rows(array: Numbers) -> dict[str, Any]:
     """In half the room: each row in steps of a 32,767th of its largest number."""
     largest = np.abs(array).max(-1, keepdims=True)
-    steps = np.round(array * (STEPS / np.maximum(largest, np.finfo(np.float32).tiny)))
+    steps = np.round(array / np.where(largest > 0, largest, 1) * STEPS)
     return {
         "shape": list(array.shape),
         "steps": _text(steps.astype("<i2")),

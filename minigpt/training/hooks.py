@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from minigpt.config.hyperparameters import Config
 from minigpt.data.sources import Source
 from minigpt.runs import RunFolder
+from minigpt.training.corpus import Corpus
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Hooks:
 
     on_evaluation: Callable[[RunFolder, float, float], None] | None = None
     """Told of every evaluation, in the first process: the run, the share of its budget that is used up, the loss."""
+    on_end: Callable[[RunFolder, Corpus], None] | None = None
+    """Told of the end of training, in the first process: the run, and what it learned from."""
     choose: Callable[[Config, Source, int], Config] | None = None
     """Chooses what a recipe leaves open (`auto`), for a source and a number of processes, in the first of them."""
     rate_factor: Callable[[int], float] | None = None

@@ -148,7 +148,10 @@ def _train(
                 save_recipe(config, folder.config)
                 write_whole(folder.tokenizer, corpus.tokenizer.to_json())
             _say(describe(config, folder, corpus, model, engine))
-        return trainer.train(began)
+        evaluation = trainer.train(began)
+        if processes.first and hooks.on_end:
+            hooks.on_end(folder, corpus)
+        return evaluation
 
 
 def _found_anywhere(config: Config) -> Config:
