@@ -21,8 +21,12 @@ def explain(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="A part to switch off: a head (1.1), a layer's neurons (1.neurons), a layer (1); repeatable."
+            help="A part to switch off: a head (1.1), a neuron (1.neuron0), a layer's neurons (1.neurons), a layer "
+            "(1); with =mean behind it (1.1=mean), it does what it does on average. Repeatable."
         ),
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="A second text: which parts make the next word another one than the first's?")
     ] = None,
     habits: Annotated[
         bool, typer.Option("--habits", help="Find out anew what heads and neurons usually do, on the validation text.")
@@ -38,18 +42,22 @@ def explain(
     if habits:
         _find_habits(run, checkpoint)
     if live:
-        _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], port, open_page)
+        _serve(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], beside, port, open_page)
         return
     from minigpt.inspection import page
     from minigpt.runs import load_run
 
     model, off = load_run(run, checkpoint), without or []
     path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
-    write_page(path, page.explain(model, text, without=off))
+    write_page(path, page.explain(model, text, without=off, beside=beside))
     if off:
         from minigpt.inspection.intervene import consequences
 
         typer.echo("\n".join(consequences(model, text, off)))
+    if beside is not None:
+        from minigpt.inspection.patching import differences
+
+        typer.echo("\n".join(differences(model, text, beside)))
     typer.echo(path)
     if open_page:
         show(path.absolute().as_uri())
@@ -64,7 +72,15 @@ def _find_habits(run: Path, checkpoint: str) -> None:
     keep_habits(model, validation_tokens(model)[:TOKENS].tolist())
 
 
-def _serve(run: Path, checkpoint: str, prompt: str | None, without: list[str], port: int, open_page: bool) -> None:
+def _serve(
+    run: Path,
+    checkpoint: str,
+    prompt: str | None,
+    without: list[str],
+    beside: str | None,
+    port: int,
+    open_page: bool,
+) -> None:
     try:
         from minigpt.serving.live import serve
     except ModuleNotFoundError as error:
@@ -75,4 +91,4 @@ def _serve(run: Path, checkpoint: str, prompt: str | None, without: list[str], p
         if open_page:
             show(address)
 
-    serve(run, checkpoint, prompt, without, port, opened)
+    serve(run, checkpoint, prompt, without, port, opened, beside)

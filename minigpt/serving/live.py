@@ -53,20 +53,23 @@ class LiveRun:
             return self._run
 
 
-def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = ()) -> Starlette:
+def make_app(
+    path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = (), beside: str | None = None
+) -> Starlette:
     """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
 
     `/row/NAME/I` is a row of a matrix of the model, for pages that have no room for all of it.
 
     Who already has the numbers of a step's model, and says so, is spared them. A request may name parts of the model
-    to switch off, as `without` does for the page, and do without the step of learning, which takes longest.
+    to switch off and a second text, as `without` and `beside` do for the page, and do without the step of learning,
+    which takes longest.
     """
     live = LiveRun(path, checkpoint)
     check_parts(without, live.newest().config.model)
 
     def page(_request: Request) -> Response:
         run = live.newest()
-        html = explain(run, default_prompt(run) if prompt is None else prompt, True, without)
+        html = explain(run, default_prompt(run) if prompt is None else prompt, True, without, beside)
         return HTMLResponse(html, headers=NO_FRAMES)
 
     def step(_request: Request) -> Response:
@@ -95,20 +98,23 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
         try:
             asked = json.loads(body)
             prompt, known, off = asked["prompt"], asked.get("step"), asked.get("without", [])
-            learning = asked.get("learning") is not False
+            second, learning = asked.get("beside"), asked.get("learning") is not False
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return JSONResponse({"error": 'the request must be {"prompt": TEXT, "without": [PART]}'}, 400)
-        if not isinstance(prompt, str):
-            return JSONResponse({"error": "the prompt must be a text"}, 400)
+        if not isinstance(prompt, str) or not isinstance(second, str | None):
+            return JSONResponse({"error": "the prompt must be a text, and so must what is beside it"}, 400)
         if not isinstance(off, list) or not all(isinstance(part, str) for part in off):
             return JSONResponse({"error": 'without must be a list of parts, such as ["1.1"]'}, 400)
         run = live.newest()
         try:
             return JSONResponse(
-                text_data(run, prompt, off, learning) if known == run.step else page_data(run, prompt, off)
+                text_data(run, prompt, off, second, learning)
+                if known == run.step
+                else page_data(run, prompt, off, second)
             )
         except UserError as error:
-            return JSONResponse({"error": str(error).removeprefix("command line: ").removeprefix("--prompt: ")}, 400)
+            words = str(error).removeprefix("command line: ").removeprefix("--prompt: ")
+            return JSONResponse({"error": words.replace("--beside:", "the second sentence")}, 400)
 
     return Starlette(
         routes=[
@@ -128,13 +134,14 @@ def serve(
     without: Sequence[str],
     port: int,
     opened: Callable[[str], Any],
+    beside: str | None = None,
 ) -> None:
     """Serve until interrupted; `opened` is called with the address. Port 0 takes a free one."""
     import uvicorn
 
     from minigpt.serving.connection import Connection
 
-    app = make_app(path, checkpoint, prompt, without)
+    app = make_app(path, checkpoint, prompt, without, beside)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

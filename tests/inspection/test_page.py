@@ -16,7 +16,7 @@ from conftest import minigpt, random_model
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
-from minigpt.inspection.intervene import logits_without
+from minigpt.inspection.intervene import Change, changed_logits
 from minigpt.inspection.learning import surprises
 from minigpt.inspection.page import default_prompt, explain, matrices
 from minigpt.inspection.page_data import MAPPED
@@ -218,7 +218,7 @@ def test_a_run_without_a_prompt_is_explained_with_something_of_its_own(loaded: R
 
 @needs_chromium
 def test_a_part_is_switched_off_and_on_by_keyboard(page: Any, loaded: Run, traced: Trace) -> None:
-    after = torch.tensor(logits_without(loaded.model, traced.token_ids, [["2.1"]])[0]).softmax(-1)
+    after = torch.tensor(changed_logits(loaded.model, traced.token_ids, [[Change("2.1")]])[0]).softmax(-1)
     best = int(traced.logits[-1].argmax())
     assert page.text_content("#what-if-sum") == "Nothing is off."
     page.focus("#switches [aria-label='without layer 2, head 1']")
