@@ -8,9 +8,9 @@ function drawBeside() {
   const told = shares => words.map((word, i) => `P(${D.vocabulary[word]}) ${percent(here[i])} → ${percent(shares[i])}`).join(", ");
   const largest = Math.max(...moves.flat().map(Math.abs));
   $("beside-sum").textContent = `With “${beside.text}” instead of “${D.prompt}”: ${told(beside.there)}.`;
-  $("beside-cells").textContent = `Each cell: by how much ln P(${one}) − ln P(${other}) moves when one part, at one token, does what it did in the second text${columns.at(-1)[0] === "all" ? " (in the last column: at all tokens)" : ""}. Orange: towards ${other}. Pick a cell.`;
+  $("beside-cells").textContent = `Each cell: by how much ln P(${one}) − ln P(${other}) moves when one part, at one token, does what it did in the second text${columns.at(-1)[0] === "all" ? " (in the last column: at all tokens)" : ", both counted from the end, as the texts have different lengths"}. Orange: towards ${other}. Pick a cell.`;
   const cells = moves.map((row, i) => row.map((move, j) => {
-    const text = move.toFixed(1).replace(/^-0\.0$/, "0.0"), cell = make("button", { tabindex: -1, "aria-label": `${parts[i]} at ${columns[j].join(" / ")}: ${text}`, style: `background:${colour(move, largest / LEGIBLE)}` }, text);
+    const text = move.toFixed(1).replace(/^-0\.0$/, "0.0"), cell = make("button", { tabindex: -1, "aria-label": `${parts[i]} at ${columns[j].join(" / ")}: ${text}`, class: text === "0.0" ? "none" : "", style: `background:${colour(move, largest / LEGIBLE)}` }, text);
     cell.onclick = () => pickCell(i, j);
     return cell;
   }));
@@ -18,8 +18,8 @@ function drawBeside() {
     for (const cell of cells.flat()) if (cell.tabIndex === 0) { cell.tabIndex = -1; cell.setAttribute("aria-pressed", false); }
     cells[i][j].tabIndex = 0;
     cells[i][j].setAttribute("aria-pressed", true);
-    const place = columns[j][0] === "all" ? "at all tokens" : `at ${columns[j][0]}`;
-    $("carried-sum").textContent = `With ${parts[i]} ${place} as it was in the second text: ${told(beside.carried[i][j])}.`;
+    const [here, there] = columns[j][0] === "all" ? ["all tokens"] : columns[j];
+    $("carried-sum").textContent = `With ${parts[i]} at ${here} as it was ${there ? `at ${there} ` : ""}in the second text: ${told(beside.carried[i][j])}.`;
     $("carried").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([down, right]) => {
       const [row, column] = [within(i + down, parts.length - 1), within(j + right, columns.length - 1)];
       pickCell(row, column);

@@ -17,7 +17,7 @@ function drawSwitches() {
     return make("td", {}, one);
   };
   const rows = D.layers.map((_, i) => single.filter(name => parseInt(name) === i + 1)).filter(names => names.length);
-  $("switches").tBodies[0].replaceChildren(...rows.map(names => make("tr", {}, make("th", { scope: "row" }, `layer ${parseInt(names[0])}`), ...names.map(button))));
+  $("switches").tBodies[0].replaceChildren(...rows.map(names => make("tr", {}, make("th", { scope: "row" }, `layer ${parseInt(names[0])}`), ...names.filter(name => name.includes(".")).map(button), button(`${parseInt(names[0])}`))));
   const after = new Map(now ? [...now.guesses, ...words.map((word, i) => [word, now.shares[i]])] : words.map((word, i) => [word, before[i]]));
   const share = word => words.includes(word) ? before[words.indexOf(word)] : null;
   const told = word => share(word) === null ? "less" : percent(share(word));
