@@ -94,24 +94,28 @@ def _writers(model: GPT) -> list[tuple[nn.Linear, nn.Linear]]:
 
 
 @torch.inference_mode()
-def work(model: GPT, token_ids: Sequence[int]) -> Work:
-    """What all parts do while the model reads a text."""
+def _work(model: GPT, token_ids: Tensor) -> Work:
+    """What all parts do while the model reads some texts (B T)."""
     seen: dict[nn.Module, Tensor] = {}
     with ExitStack() as hooks:
         for linear in (linear for pair in _writers(model) for linear in pair):
-            hooks.callback(linear.register_forward_pre_hook(lambda m, x: seen.update({m: x[0][0]})).remove)
-        model.hidden(_batch(model, token_ids))
+            hooks.callback(linear.register_forward_pre_hook(lambda m, x: seen.update({m: x[0]})).remove)
+        model.hidden(token_ids)
     return [(seen[heads], seen[neurons]) for heads, neurons in _writers(model)]
+
+
+def work(model: GPT, token_ids: Sequence[int]) -> Work:
+    """What all parts do while the model reads a text."""
+    return [(heads[0], neurons[0]) for heads, neurons in _work(model, _batch(model, token_ids))]
 
 
 def mean_work(model: GPT, texts: Sequence[Sequence[int]]) -> Work:
     """What all parts do on average (T is 1), over all tokens of some texts but the first of each."""
-    done = [work(model, text) for text in texts]
-    heads, neurons = (
-        [torch.cat([one[layer][kind][1:] for one in done]).mean(0, keepdim=True) for layer in range(len(done[0]))]
-        for kind in (0, 1)
-    )
-    return list(zip(heads, neurons, strict=True))
+    length = max(map(len, texts))
+    told = torch.tensor([[0 < i < len(text) for i in range(length)] for text in texts])
+    filled = [_batch(model, [*text, *[0] * (length - len(text))]) for text in texts]  # what comes later changes nothing
+    done = _work(model, torch.cat(filled))
+    return [(heads[told].mean(0, keepdim=True), neurons[told].mean(0, keepdim=True)) for heads, neurons in done]
 
 
 @contextmanager
