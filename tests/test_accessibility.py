@@ -9,7 +9,7 @@ from conftest import NODE_MODULES, minigpt
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 OPTIONS = "{resultTypes: ['violations']}"
 PAGES = {
-    "explain": ["explain", "runs/tiny", "--no-open", "--prompt", "A cat sat on the mat"],
+    "explain": ["explain", "runs/tiny", "--no-open", "--prompt", "A cat sat on the mat", "--beside", "A dog sat"],
     "tokenize": ["tokenize", "A cat, n\u00e4chstes \u6771 " * 9],
     "compare": ["compare", "runs/tiny", "runs/other", "--no-open"],
     "report": [],

@@ -20,8 +20,12 @@ def explain(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="A part to switch off: a head (1.1), a layer's neurons (1.neurons), a layer (1); repeatable."
+            help="A part to switch off: a head (1.1), a neuron (1.neuron0), a layer's neurons (1.neurons), a layer "
+            "(1); with =mean behind it (1.1=mean), it does what it does on average. Repeatable."
         ),
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="A second text: which parts make the next word another one than the first's?")
     ] = None,
     habits: Annotated[
         bool, typer.Option("--habits", help="Find out anew what heads and neurons usually do, on the validation text.")
@@ -40,7 +44,7 @@ def explain(
         check_server()
         from minigpt.serving.live import make_app
 
-        app = make_app(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [])
+        app = make_app(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], beside)
         serve_page(app, port, open_page)
         return
     from minigpt.inspection import page
@@ -48,11 +52,15 @@ def explain(
 
     model, off = load_run(run, checkpoint), without or []
     path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
-    write_page(path, page.explain(model, text, without=off))
+    write_page(path, page.explain(model, text, without=off, beside=beside))
     if off:
         from minigpt.inspection.intervene import consequences
 
         typer.echo("\n".join(consequences(model, text, off)))
+    if beside is not None:
+        from minigpt.inspection.patching import differences
+
+        typer.echo("\n".join(differences(model, text, beside)))
     typer.echo(path)
     if open_page:
         show(path.absolute().as_uri())

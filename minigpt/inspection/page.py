@@ -26,10 +26,12 @@ SCRIPTS = (
     "way",
     "text",
     "attention",
+    "terms",
     "answer",
     "habits",
     "origin",
     "switches",
+    "beside",
     "learning",
     "start",
     "live",
@@ -38,18 +40,19 @@ SCRIPTS = (
 """The parts of the explain page's program, in their order."""
 
 
-def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = ()) -> str:
+def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = (), beside: str | None = None) -> str:
     """The page (HTML); UserError where the prompt is longer than the context or cannot be encoded.
 
     A `live` one has a field for another text, whose numbers it asks the server for that it came from. It opens with
-    those parts of the model switched off that `without` names (`intervene.py`).
+    those parts of the model changed that `without` names (`intervene.py`), and with a second text `beside` the first.
     """
     return _render(
         "explain/page.html.jinja",
         name=run.folder.path.name,
         prompt=prompt,
+        beside=beside,
         script=Markup("\n".join(_template(f"explain/{name}.js") for name in SCRIPTS)),  # noqa: S704 - our own files
-        data=_embedded(page_data(run, prompt, without)),
+        data=_embedded(page_data(run, prompt, without, beside)),
         model=run.config.model,
         step=run.step,
         live=live,
@@ -58,9 +61,9 @@ def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = 
     )
 
 
-def page_data(run: Run, prompt: str, without: Sequence[str] = ()) -> dict[str, Any]:
+def page_data(run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None) -> dict[str, Any]:
     """All numbers of the page."""
-    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without)
+    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without, beside)
 
 
 def tokens_page(data: Mapping[str, Any], live: bool = False) -> str:

@@ -13,12 +13,13 @@ import torch
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
-from minigpt.inspection.attribution import attribution
 from minigpt.inspection.embeddings import Embedding
 from minigpt.inspection.habits import kept_habits
-from minigpt.inspection.intervene import check_parts, describe, logits_without, parts
+from minigpt.inspection.intervene import check_parts
 from minigpt.inspection.learning import surprises, updates
-from minigpt.inspection.packing import ROOM, Numbers, pack, pack_rows, pack_weights, weight_array
+from minigpt.inspection.own_text import own_texts
+from minigpt.inspection.packing import ROOM, pack, pack_rows, pack_weights, weight_array
+from minigpt.inspection.parts_data import CANDIDATES, SMALL, attribution_data, beside_data, guesses, switches_data
 from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
@@ -26,24 +27,16 @@ from minigpt.storage.checksums import DamageError
 from minigpt.storage.metrics import parse_metrics
 from minigpt.tokenizers.compare import Token, visible
 
-CANDIDATES, CONTINUATION = 8, 12
-"""Next tokens whose consequences are in the page, and how many tokens these are long."""
-GUESSES = 5
-"""Tokens that are listed where a layer is asked what it would say."""
-WORDS = 24
-"""Next tokens, the likeliest, whose logits are told part by part."""
-AFFORDABLE = 2e12
-"""Operations that switching off every part in turn may take: some seconds."""
+CONTINUATION = 12
+"""Tokens that are written after each candidate for the next one."""
 OWN = 16
-"""Tokens of the text that the model writes itself, to see what learning another one does to it."""
+"""Tokens of a text that the model wrote itself, to see what learning another one does to it."""
 TINY = 1e-30
 POINTS = 300
 """Of a curve."""
 NEIGHBOURS = 8
 LONGEST = 128
 """Tokens that a page has room for: their pairs are its largest picture."""
-SMALL = 20_000_000
-"""Parameters of models up to which those of earlier checkpoints are kept in memory."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
 
@@ -86,20 +79,16 @@ def losses(run: Run, name: str) -> list[tuple[int, float]]:
     return [(line["step"], round(line[name], 3)) for line in lines[:: 1 + len(lines) // POINTS]]
 
 
-def text_data(run: Run, prompt: str, without: Sequence[str] = (), learning: bool = True) -> dict[str, Any]:
-    """What the model makes of a text, also without some of its parts; UserError where that is too long.
+def text_data(
+    run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None, learning: bool = True
+) -> dict[str, Any]:
+    """What the model makes of a text, also with some of its parts changed; UserError where that is too long.
 
-    A step of `learning` on it takes longer than all the rest.
+    A second text `beside` it and a step of `learning` on it take longer than all the rest.
     """
-    config = run.config
-    check_parts(without, config.model)
-    token_ids = run.tokenizer.encode_prompt(prompt, config.sampling.begin_document is True)
-    longest = min(config.model.context_length, LONGEST)
-    if len(token_ids) > longest:
-        who = "a page shows" if longest == LONGEST else "the model sees"
-        raise UserError(
-            f"command line: --prompt: has {len(token_ids):,} tokens, and {who} {longest:,} at once; shorten it"
-        )
+    check_parts(without, run.config.model)
+    token_ids = _encoded(run, prompt, "--prompt")
+    other_ids = [] if beside is None else _encoded(run, beside, "--beside")
     traced = trace(run.model, token_ids)
     return {
         "prompt": prompt,
@@ -110,12 +99,24 @@ def text_data(run: Run, prompt: str, without: Sequence[str] = (), learning: bool
         "layers": [_layer(layer) for layer in traced.layers],
         "normed": pack(traced.normed[-1]),
         "logits": pack(traced.logits[-1]),
-        "attribution": _attribution(run, traced),
-        "switches": _switches(run, traced, without),
+        "attribution": attribution_data(run, traced),
+        "switches": switches_data(run, traced, without),
         "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
+        "beside": beside_data(run, token_ids, beside, other_ids) if beside is not None else None,
         "continuations": _continuations(run, token_ids, traced),
         "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
     }
+
+
+def _encoded(run: Run, text: str, option: str) -> list[int]:
+    token_ids = run.tokenizer.encode_prompt(text, run.config.sampling.begin_document is True)
+    longest = min(run.config.model.context_length, LONGEST)
+    if len(token_ids) > longest:
+        who = "a page shows" if longest == LONGEST else "the model sees"
+        raise UserError(
+            f"command line: {option}: has {len(token_ids):,} tokens, and {who} {longest:,} at once; shorten it"
+        )
+    return token_ids
 
 
 def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
@@ -167,59 +168,25 @@ def _layer(layer: LayerTrace) -> dict[str, Any]:
     if thought.gate is not None:
         arrays["gate"] = thought.gate
     packed: dict[str, Any] = {name: pack(array) for name, array in arrays.items()}
-    return {**packed, "guesses": {"between": _guesses(layer.logits_between), "leaving": _guesses(layer.logits_leaving)}}
-
-
-def _attribution(run: Run, traced: Trace) -> dict[str, Any]:
-    """What each part adds to the logits of the likeliest words."""
-    words = np.argsort(-traced.logits[-1])[:WORDS].tolist()
-    shares = attribution(run.model, traced, words)
-    return {
-        "words": words,
-        "logits": traced.logits[-1][words].round(4).tolist(),
-        "parts": [
-            [describe(name) if name[0].isdigit() else name, row.round(5).tolist()] for name, row in shares.items()
-        ],
-    }
-
-
-def _switches(run: Run, traced: Trace, asked: Sequence[str]) -> dict[str, Any]:
-    """The likeliest next words with their probabilities, and these without each part, or without those asked for."""
-    ids, shape, words = traced.token_ids, run.config.model, np.argsort(-traced.logits[-1])[:CANDIDATES].tolist()
-    rows = [[part] for part in parts(shape)]
-    if len(rows) * len(ids) * 2 * run.model.n_parameters() > AFFORDABLE:
-        rows = []
-    rows += [list(asked)] if asked and list(asked) not in rows else []
-    switched = {}
-    for row, logits in zip(rows, logits_without(run.model, ids, rows) if rows else [], strict=True):
-        shares = torch.tensor(logits).softmax(-1)[words].tolist()
-        switched["+".join(row)] = {
-            "label": " and ".join(map(describe, row)),
-            "shares": [round(share, 6) for share in shares],
-            "guesses": _guesses(logits[None])[0],
-        }
-    before = [round(float(share), 6) for share in traced.probabilities[-1][words]]
-    return {"words": words, "before": before, "without": switched, "asked": "+".join(asked)}
+    return {**packed, "guesses": {"between": guesses(layer.logits_between), "leaving": guesses(layer.logits_leaving)}}
 
 
 def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     """How surprised the model is by each word, and by those of a text of its own, after one step of learning."""
-    ids, begin, end = traced.token_ids, run.tokenizer.encode_prompt("", True), run.tokenizer.end_of_text
+    ids = traced.token_ids
     told: dict[str, Any] = {
         "surprises": surprises(traced.logits, ids).round(3).tolist(),
         "guessing": float(np.log(run.tokenizer.vocab_size)),
     }
     if run.model.n_parameters() > SMALL:
         return told
-    length = min(OWN, run.config.model.context_length - len(begin))
-    written = generate(run.model, begin, SamplingConfig(max_new_tokens=length), end_of_text=end, seed=0)
-    own = [*begin, *(int(step.token_ids) for step in written)]
+    own = own_texts(run)[0][: 1 + OWN]
     steps = [
         {
             "rate": float(f"{update.rate:.3g}"),
             "surprises": update.surprises.round(3).tolist(),
             "own": round(float(update.others.mean()), 4),
-            "guesses": _guesses(np.log(update.probabilities + TINY)[None])[0],
+            "guesses": guesses(np.log(update.probabilities + TINY)[None])[0],
         }
         for update in updates(run.model, ids, own)
     ]
@@ -228,16 +195,7 @@ def _learning(run: Run, traced: Trace) -> dict[str, Any]:
 
 def _stage(stage: Stage) -> dict[str, Any]:
     weights = np.stack([layer.attention.weights for layer in stage.traced.layers])
-    return {"step": stage.step, "guesses": _guesses(stage.traced.logits[-1:])[0], "weights": pack_rows(weights)}
-
-
-def _guesses(logits: Numbers) -> list[list[list[float]]]:
-    """For each row of logits (T V) the most probable tokens with their probabilities."""
-    probabilities = torch.tensor(logits).softmax(-1).topk(min(GUESSES, logits.shape[-1]))
-    return [
-        [[token, float(f"{share:.4g}")] for token, share in zip(tokens, shares, strict=True)]
-        for tokens, shares in zip(probabilities.indices.tolist(), probabilities.values.tolist(), strict=True)
-    ]
+    return {"step": stage.step, "guesses": guesses(stage.traced.logits[-1:])[0], "weights": pack_rows(weights)}
 
 
 def _continuations(run: Run, token_ids: list[int], traced: Trace) -> list[dict[str, Any]]:

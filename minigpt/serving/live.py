@@ -40,20 +40,23 @@ class LiveRun:
             return self._run
 
 
-def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = ()) -> Starlette:
+def make_app(
+    path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = (), beside: str | None = None
+) -> Starlette:
     """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
 
     `/row/NAME/I` is a row of a matrix of the model, for pages that have no room for all of it.
 
     Who already has the numbers of a step's model, and says so, is spared them. A request may name parts of the model
-    to switch off, as `without` does for the page, and do without the step of learning, which takes longest.
+    to switch off and a second text, as `without` and `beside` do for the page, and do without the step of learning,
+    which takes longest.
     """
     live = LiveRun(path, checkpoint)
     check_parts(without, live.newest().config.model)
 
     def page() -> str:
         run = live.newest()
-        return explain(run, default_prompt(run) if prompt is None else prompt, True, without)
+        return explain(run, default_prompt(run) if prompt is None else prompt, True, without, beside)
 
     def step(_request: Request) -> Response:
         return JSONResponse(live.newest().step)
@@ -68,14 +71,15 @@ def make_app(path: Path, checkpoint: str, prompt: str | None, without: Sequence[
     async def data(request: Request) -> Response:
         asked = await read_json(request, MEANT)
         text, known, off = asked.get("prompt"), asked.get("step"), asked.get("without", [])
-        if not isinstance(text, str):
-            raise HTTPException(400, "the prompt must be a text")
+        second = asked.get("beside")
+        if not isinstance(text, str) or not isinstance(second, str | None):
+            raise HTTPException(400, "the prompt must be a text, and so must what is beside it")
         if not isinstance(off, list) or not all(isinstance(part, str) for part in off):
             raise HTTPException(400, 'without must be a list of parts, such as ["1.1"]')
         run = live.newest()
         if known != run.step:
-            return JSONResponse(page_data(run, text, off))
-        return JSONResponse(text_data(run, text, off, asked.get("learning") is not False))
+            return JSONResponse(page_data(run, text, off, second))
+        return JSONResponse(text_data(run, text, off, second, asked.get("learning") is not False))
 
     routes = [Route("/step", step), Route("/row/{name}/{i:int}", row), Route("/data", data, methods=["POST"])]
     return application(page, routes)

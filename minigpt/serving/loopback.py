@@ -44,7 +44,8 @@ def application(page: Callable[[], str], routes: Sequence[Route]) -> Starlette:
 def _refuse(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-    return JSONResponse({"error": str(error).removeprefix("command line: ").removeprefix("--prompt: ")}, 400)
+    words = str(error).removeprefix("command line: ").removeprefix("--prompt: ").replace("--beside:", "the second text")
+    return JSONResponse({"error": words}, 400)
 
 
 async def read_json(request: Request, meant: str) -> dict[str, Any]:

@@ -16,11 +16,14 @@ from conftest import minigpt, random_model
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
-from minigpt.inspection.intervene import logits_without
+from minigpt.inspection.intervene import Change, changed_logits, mean_work
 from minigpt.inspection.learning import surprises
+from minigpt.inspection.own_text import own_texts
 from minigpt.inspection.page import default_prompt, explain, matrices
 from minigpt.inspection.page_data import MAPPED
+from minigpt.inspection.patching import patching
 from minigpt.inspection.trace import Trace, trace
+from minigpt.model.attention import attention_scores
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
 from minigpt.training.metrics import read_metrics
 
@@ -65,7 +68,8 @@ def close(shown: list[float], true: Any) -> None:
 
 
 @needs_chromium
-def test_the_numbers_on_the_screen_are_those_of_the_model(page: Any, traced: Trace) -> None:
+@torch.inference_mode()
+def test_the_numbers_on_the_screen_are_those_of_the_model(page: Any, loaded: Run, traced: Trace) -> None:
     token, layer, head = 2, 1, 1
     page.click(f"#tokens button:nth-child({token + 1})")
     page.select_option("#layer", index=layer)
@@ -87,6 +91,16 @@ def test_the_numbers_on_the_screen_are_those_of_the_model(page: Any, traced: Tra
     assert re.fullmatch(r"·sat looks at .+: [\d.]+%", page.text_content("#picked"))
     shown = page.text_content("#score-sum b")
     close([float(shown)], [attention.scores[head, token, 1]])
+    content, position = (
+        float(b) for b in page.eval_on_selector_all("#terms-sum b", "all => all.map(b => b.innerText)")
+    )
+    query, key = (torch.from_numpy(heads)[None] for heads in (attention.query, attention.key))
+    same_place = attention_scores(*loaded.model.blocks[layer].attention.place(query, key, None))[0, head, token, 1]
+    assert content == pytest.approx(same_place.item(), abs=0.0051)
+    assert position == pytest.approx(attention.scores[head, token, 1] - same_place.item(), abs=0.0051)
+    listed = page.text_content("#terms ol")
+    assert sum(map(float, re.findall(r"content (-?\d+\.\d\d)", listed))) == pytest.approx(content, abs=0.06)
+    assert sum(map(float, re.findall(r"position (-?\d+\.\d\d)", listed))) == pytest.approx(position, abs=0.06)
 
 
 @needs_chromium
@@ -208,7 +222,7 @@ def test_a_run_without_a_prompt_is_explained_with_something_of_its_own(loaded: R
 
 @needs_chromium
 def test_a_part_is_switched_off_and_on_by_keyboard(page: Any, loaded: Run, traced: Trace) -> None:
-    after = torch.tensor(logits_without(loaded.model, traced.token_ids, [["2.1"]])[0]).softmax(-1)
+    after = torch.tensor(changed_logits(loaded.model, traced.token_ids, [[Change("2.1")]])[0]).softmax(-1)
     best = int(traced.logits[-1].argmax())
     assert page.text_content("#what-if-sum") == "Nothing is off."
     page.focus("#switches [aria-label='without layer 2, head 1']")
@@ -221,6 +235,41 @@ def test_a_part_is_switched_off_and_on_by_keyboard(page: Any, loaded: Run, trace
     assert f"{told[2]}% → {told[3]}%" in listed
     page.keyboard.press("Space")  # it still has the focus
     assert page.text_content("#what-if-sum") == "Nothing is off."
+    strongest = int(np.abs(traced.layers[0].feed_forward.hidden[-1]).argmax())
+    page.focus(f"#switches [aria-label='without layer 1, neuron {strongest}']")
+    page.keyboard.press("Enter")
+    page.focus("#instead input:checked")
+    page.keyboard.press("ArrowDown")
+    mean = Change(f"1.neuron{strongest}", mean_work(loaded.model, own_texts(loaded)))
+    shares = torch.tensor(changed_logits(loaded.model, traced.token_ids, [[mean]])[0]).softmax(-1)
+    told = page.text_content("#what-if-sum")
+    assert told.endswith(f"without layer 1, neuron {strongest} (its mean instead)")
+    assert float(re.findall(r"→ (.+)%", told)[0]) / 100 == pytest.approx(float(shares[best]), abs=6e-4)
+
+
+@needs_chromium
+def test_a_part_is_carried_over_from_a_second_text(loaded: Run, traced: Trace, tmp_path: Path) -> None:
+    other = "A <b>dog</b> sat"
+    ids = loaded.tokenizer.encode_prompt(other, loaded.config.sampling.begin_document is True)
+    found = patching(loaded.model, traced.token_ids, ids)
+    (tmp_path / "beside.html").write_text(explain(loaded, PROMPT, beside=other), encoding="utf-8")
+    with chromium(viewport={"width": 390, "height": 800}) as page:
+        page.goto(f"file://{tmp_path}/beside.html")
+        page.wait_for_selector("#carried button")
+        assert f"“{other}”" in page.text_content("#beside-sum")
+        odds = found.carried[..., 0] - found.carried[..., 1] - (found.first[0] - found.first[1])
+        shown = page.eval_on_selector_all("#carried button", "all => all.map(cell => Number(cell.textContent))")
+        np.testing.assert_allclose(shown, odds.flatten(), atol=0.051)
+        page.focus("#carried [aria-pressed=true]")
+        for _ in range(odds.size):
+            page.keyboard.press("ArrowUp")
+            page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("layer 1, head 2 at ")
+        told = re.findall(r"→ [<>]?([\d.]+)%", page.text_content("#carried-sum"))
+        assert [float(x) / 100 for x in told] == pytest.approx(np.exp(found.carried[1, 1]).tolist(), abs=1e-3)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @needs_chromium
@@ -242,6 +291,11 @@ def test_the_command_tells_what_a_missing_part_changes(run: Path, workplace: Pat
     assert rows
     assert all(re.fullmatch(r"  P\(.+\) \d+\.\d% → \d+\.\d%", row) for row in rows)
     assert '"asked":"1.1+2"' in Path(path).read_text()
+    done = minigpt(*command, "--without", "1.neuron3=mean", "--beside", "A dog sat", cwd=workplace)
+    assert done.stdout.startswith("without layer 1, neuron 3 (its mean instead):\n")
+    assert re.search(r"\nbeside 'A dog sat': P\(.+\) .+% → .+%, P\(.+\) .+%; with one part .*:\n  layer", done.stdout)
+    done = minigpt(*command, "--beside", "A cat sat. " * 30, cwd=workplace)
+    assert (done.returncode, "--beside: has " in done.stderr) == (2, True)
     done = minigpt(*command, "--without", "3.1", cwd=workplace)
     assert (done.returncode, "--without 3.1: there are layers 1 to 2 with heads 1 to 2" in done.stderr) == (2, True)
 

@@ -47,6 +47,7 @@ def test_what_is_no_text_for_this_model_is_told(client: TestClient, prompt: obje
     answer = ask(client, prompt)
     assert answer.status_code == status
     assert words in answer.json()["error"]
+    assert client.post("/data", content=b'{"prompt": "A", "beside": 7}').status_code == 400
     for content in (b"no JSON", b"[" * 99_000, b"[]", b"7", b'{"prompt": "a", "step": []}'):
         assert client.post("/data", content=content).status_code in (200, 400)
 
@@ -135,6 +136,11 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         assert (
             page.eval_on_selector_all("#surprises .chip", "all => all.length") == page.evaluate("D.tokens.length") - 1
         )
+        page.fill("#second", "A dog sat on")
+        page.wait_for_selector("#beside-sum:has-text('With “A dog sat on” instead of “A cat sat on”')")
+        page.check("#instead [value='=mean']")
+        page.wait_for_selector("#what-if-sum:has-text('and layer 2, neurons (its mean instead)')")
+        page.wait_for_selector("#carried-over:not([hidden])")
         word = page.text_content("#distribution button[aria-pressed=true]").strip("·")
         page.click("#append")
         page.wait_for_function("word => document.querySelector('#tokens').innerText.trim().endsWith(word)", arg=word)

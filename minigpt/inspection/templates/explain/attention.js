@@ -86,4 +86,5 @@ function drawScore() {
   const words = make("p", { id: "score-sum" }, `${Array.from(products.slice(0, 3), number).join(" + ")} + … = ${number(sum)}; divided by √${D.model.d_head} = ${number(root)} this is the score `,
     make("b", {}, number(sum / root)), `; softmax over all that ${names[0]} may see makes it `, make("b", {}, percent(at(L.weights, head, token)[key])), ".");
   strips("score", strip(`query of ${names[0]}`, query, { what: "placed_query", layer: state.layer, head, token }), strip(`key of ${names[1]}`, label, { what: "placed_key", layer: state.layer, head, token: key }), strip("their products, number by number", products), words);
+  drawTerms();
 }

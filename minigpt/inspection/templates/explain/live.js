@@ -1,26 +1,28 @@
 /* Live: another text, or newer weights, from the server that the page came from. */
 let asked = 0, later;
 
-/* The picture at once; the step of learning, which takes longer, when nothing else is wanted. */
+/* The picture at once; a second text and the step of learning, which take longer, when nothing else is wanted. */
 async function ask(learning = false) {
   const mine = ++asked;
   clearTimeout(later);
   try {
-    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off], learning }) });
+    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off], beside: learning && $("second").value || null, learning }) });
     const data = await answer.json();
     if (mine !== asked) return;
     $("trouble").textContent = data.error || "";
     if (data.error) return;
-    if (learning && !data.map) { D.learning = data.learning; return drawLearning(); }
+    if (learning && !data.map) { Object.assign(D, { learning: data.learning, beside: data.beside }); drawBeside(); return drawLearning(); }
     take(data);
-    if (!data.map) later = setTimeout(ask, 400, true);
+    if (!data.map || $("second").value) later = setTimeout(ask, 400, true);
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }
 
 if ($("prompt")) {
   let waiting;
   $("append").onclick = () => { $("prompt").value = D.prompt + D.continuations[state.candidate].next; ask(); };
-  $("prompt").oninput = () => { clearTimeout(waiting); waiting = setTimeout(ask, 30); };
+  const soon = more => { clearTimeout(waiting); waiting = setTimeout(ask, 30, more); };
+  $("prompt").oninput = () => soon(false);
+  $("second").oninput = () => soon(true);
   setInterval(async () => {
     if (document.hidden) return;
     const step = await fetch("step").then(answer => answer.json()).catch(() => D.step);

@@ -36,7 +36,7 @@ $("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabul
 const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
 ["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
 
-function read() { drawWay(); look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawLearning(); }
+function read() { drawWay(); look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawBeside(); drawLearning(); }
 
 function start() { readPalette(); drawMap(); drawAnalogy(); read(); }
 

@@ -1,14 +1,23 @@
-/* Parts that can be switched off, and what the next word then is. */
+/* Parts that are off, or do what they do on average, and what the next word then is. */
+const MEAN = "=mean";
+state.instead = [...state.off].some(name => name.endsWith(MEAN)) ? MEAN : "";
+
 function drawSwitches() {
-  const { words, before, without } = D.switches, parts = Object.keys(without), off = [...state.off].join("+"), now = without[off];
-  $("what-if").hidden = !parts.length;
-  const button = (part, text) => {
-    const one = make("button", { "aria-pressed": state.off.has(part), "aria-label": `without ${part.includes(".") ? "" : "all of "}${without[part].label}` }, text);
-    one.onclick = () => toggle(part);
+  const { words, before, without, mean } = D.switches, now = without[[...state.off].join("+")];
+  const single = Object.keys(without).filter(name => !/[+=]/.test(name)), live = $("prompt");
+  $("what-if").hidden = !Object.keys(without).length;
+  $("instead").hidden = !(live ? mean : without["1" + MEAN]);
+  if ($("instead").hidden) state.instead = "";
+  $("mean-of").textContent = mean;
+  for (const choice of $("instead").querySelectorAll("input")) choice.checked = choice.value === state.instead;
+  const button = name => {
+    const { label } = without[name], all = name.includes(".") ? "" : "all of ";
+    const one = make("button", { "aria-pressed": [name, name + MEAN].some(one => state.off.has(one)), "aria-label": `without ${all}${label}`, "data-part": name }, all + (all ? label : label.split(", ")[1]));
+    one.onclick = () => toggle(name);
     return make("td", {}, one);
   };
-  $("switches").tBodies[0].replaceChildren(...D.layers.filter((_, i) => without[i + 1]).map((_, i) => make("tr", {}, make("th", { scope: "row" }, `layer ${i + 1}`),
-    ...Array.from({ length: D.model.n_heads }, (_, j) => button(`${i + 1}.${j + 1}`, `head ${j + 1}`)), button(`${i + 1}.neurons`, "neurons"), button(`${i + 1}`, `all of layer ${i + 1}`))));
+  const rows = D.layers.map((_, i) => single.filter(name => parseInt(name) === i + 1)).filter(names => names.length);
+  $("switches").tBodies[0].replaceChildren(...rows.map(names => make("tr", {}, make("th", { scope: "row" }, `layer ${parseInt(names[0])}`), ...names.filter(name => name.includes(".")).map(button), button(`${parseInt(names[0])}`))));
   const after = new Map(now ? [...now.guesses, ...words.map((word, i) => [word, now.shares[i]])] : words.map((word, i) => [word, before[i]]));
   const share = word => words.includes(word) ? before[words.indexOf(word)] : null;
   const told = word => share(word) === null ? "less" : percent(share(word));
@@ -19,12 +28,23 @@ function drawSwitches() {
 }
 
 function toggle(part) {
-  const off = new Set($("prompt") ? state.off : []);
-  if (!state.off.has(part)) off.add(part); else off.delete(part);
-  state.off = off;
-  if (off.size > 1 && !D.switches.without[[...off].join("+")]) return ask();
-  const label = document.activeElement.getAttribute("aria-label");
-  drawSwitches();
-  const again = $("switches").querySelector(`[aria-label="${label}"]`);
-  if (again) again.focus({ preventScroll: true });
+  const off = new Set($("prompt") ? state.off : []), was = [part, part + MEAN].some(name => state.off.has(name));
+  off.delete(part);
+  off.delete(part + MEAN);
+  if (!was) off.add(part + state.instead);
+  switchTo(off);
 }
+
+/* What is not in the page is asked for where there is a server; else all parts are on again. */
+function switchTo(off) {
+  const known = !off.size || D.switches.without[[...off].join("+")], { part } = document.activeElement.dataset;
+  state.off = known || $("prompt") ? off : new Set();
+  if (!known && $("prompt")) return ask();
+  drawSwitches();
+  if (part) $("switches").querySelector(`[data-part="${part}"]`).focus({ preventScroll: true });
+}
+
+$("instead").onchange = event => {
+  state.instead = event.target.value;
+  switchTo(new Set([...state.off].map(name => name.replace(MEAN, "") + state.instead)));
+};
