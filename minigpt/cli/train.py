@@ -103,7 +103,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
-    write_page(run.folder.explain, page.explain(run, page.default_prompt(run)), remedy)
+    write_page(run.folder.explain, page.explain(run, page.default_prompt(run), home=True), remedy)
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")

@@ -40,11 +40,19 @@ SCRIPTS = (
 """The parts of the explain page's program, in their order."""
 
 
-def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = (), beside: str | None = None) -> str:
+def explain(
+    run: Run,
+    prompt: str,
+    live: bool = False,
+    without: Sequence[str] = (),
+    beside: str | None = None,
+    home: bool = False,
+) -> str:
     """The page (HTML); UserError where the prompt is longer than the context or cannot be encoded.
 
     A `live` one has a field for another text, whose numbers it asks the server for that it came from. It opens with
     those parts of the model changed that `without` names (`intervene.py`), and with a second text `beside` the first.
+    One that is written to its `home`, the run's folder, leads to the report there.
     """
     return _render(
         "explain/page.html.jinja",
@@ -56,6 +64,7 @@ def explain(run: Run, prompt: str, live: bool = False, without: Sequence[str] = 
         model=run.config.model,
         step=run.step,
         live=live,
+        report=home and run.folder.report.exists(),
         parts=list(matrices(run.model)),
         example=worked_example(),
     )
