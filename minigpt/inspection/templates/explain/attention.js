@@ -17,7 +17,7 @@ function drawArcs() {
   const widths = D.tokens.map(({ piece }) => Math.max(46, 9 * piece.length + 12)), width = total(widths);
   const x = widths.map((own, i) => total(widths.slice(0, i)) + own / 2);
   $("arcs").setAttribute("viewBox", `0 0 ${width} ${height + 30}`);
-  $("arcs").style.minWidth = `${0.8 * width}px`;
+  Object.assign($("arcs").style, { minWidth: `${0.8 * width}px`, maxWidth: `${1.4 * width}px` });
   $("arcs").setAttribute("aria-label", `${D.tokens[token].piece} looks at ` + D.tokens.slice(0, token + 1).map(({ piece }, i) => `${piece} ${percent(weights[i])}`).join(", "));
   const arcs = D.tokens.slice(0, token + 1).map((_, i) => {
     const reach = 1.3 * Math.min(height - 10, 18 + 0.5 * Math.abs(x[token] - x[i]));
