@@ -6,11 +6,12 @@ async function ask(learning = false) {
   const mine = ++asked;
   clearTimeout(later);
   try {
-    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: D.step, without: [...state.off], beside: learning && $("second").value || null, learning }) });
+    const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: (own ?? D).step, without: [...state.off], beside: learning && $("second").value || null, learning }) });
     const data = await answer.json();
     if (mine !== asked) return;
     $("trouble").textContent = data.error || "";
     if (data.error) return;
+    if (own) { own = { ...own, ...data }; return; }  // during the tour: it is there when she leaves
     if (learning && !data.map) { Object.assign(D, { learning: data.learning, beside: data.beside }); drawBeside(); return drawLearning(); }
     take(data);
     if (!data.map || $("second").value) later = setTimeout(ask, 400, true);
@@ -25,7 +26,7 @@ if ($("prompt")) {
   $("second").oninput = () => soon(true);
   setInterval(async () => {
     if (document.hidden) return;
-    const step = await fetch("step").then(answer => answer.json()).catch(() => D.step);
-    if (step !== D.step) ask();
+    const { step } = own ?? D, newest = await fetch("step").then(answer => answer.json()).catch(() => step);
+    if (newest !== step) ask();
   }, 3000);
 }
