@@ -84,12 +84,12 @@ def differences(run: Run, prompt: str, beside: str) -> list[str]:
         run.tokenizer.encode_prompt(text, run.config.sampling.begin_document is True) for text in (prompt, beside)
     )
     found = patching(run.model, token_ids, other_ids)
-    logs = found.carried - found.first  # P C 2
+    logs, wholes = found.carried - found.first, [part for part in found.parts if "." not in part]  # P C 2
     moves = {
         (i, j): abs(logs[i, j, 0] - logs[i, j, 1])
         for i, part in enumerate(found.parts)
         for j, p in enumerate(found.positions)
-        if p is not None and "." in part
+        if p is not None and (part not in wholes or len(found.parts) == len(wholes))
     }
 
     def moved(after: NDArray[np.float64]) -> str:

@@ -8,7 +8,7 @@ function drawBeside() {
   const told = shares => words.map((word, i) => `P(${D.vocabulary[word]}) ${percent(here[i])} → ${percent(shares[i])}`).join(", ");
   const largest = Math.max(...moves.flat().map(Math.abs));
   $("beside-sum").textContent = `With “${beside.text}” instead of “${D.prompt}”: ${told(beside.there)}.`;
-  $("beside-cells").textContent = `Each cell: by how much ln P(${one}) − ln P(${other}) moves when one part, at one token, does what it did in the second text${columns.at(-1)[0] === "all" ? " (in the last column: at all tokens)" : ", both counted from the end, as the texts have different lengths"}. Orange: towards ${other}. Pick a cell.`;
+  $("beside-cells").textContent = `Each cell: by how much ln P(${one}) − ln P(${other}) moves when one part, at one token, does what it did in the second text${columns.at(-1)[0] === "all" ? " (in the last column: at all tokens)" : ", both counted from the end, as the texts have different lengths"}. Orange: towards ${other}.${parts.some(part => part.includes(",")) ? "" : " Whole layers only: the model is too large to try all parts of them."} Pick a cell.`;
   const cells = moves.map((row, i) => row.map((move, j) => {
     const text = move.toFixed(1).replace(/^-0\.0$/, "0.0"), cell = make("button", { tabindex: -1, "aria-label": `${parts[i]} at ${columns[j].join(" / ")}: ${text}`, class: text === "0.0" ? "none" : "", style: `background:${colour(move, largest / LEGIBLE)}` }, text);
     cell.onclick = () => pickCell(i, j);
