@@ -31,7 +31,7 @@ GUESSES = 5
 WORDS = 24
 """Next tokens, the likeliest, whose logits are told part by part."""
 NEURONS = 4
-"""Of each layer, those that have switches: the last token's strongest."""
+"""Of each layer, those that have switches: the last token's strongest, in small models."""
 SMALL = 20_000_000
 """Parameters of models that are quick enough to write and learn for a page."""
 
@@ -71,10 +71,10 @@ def switches_data(run: Run, traced: Trace, asked: Sequence[str]) -> dict[str, An
 
 
 def _switched(run: Run, traced: Trace, asked: Sequence[str]) -> list[str]:
-    """The parts that have switches: all, and of the single neurons the strongest and those that were asked for."""
-    shown = parts(run.config.model)
+    """The parts that have switches: all, and of the single neurons some strong ones and those that were asked for."""
+    shown, small = parts(run.config.model), run.model.n_parameters() <= SMALL
     for number, layer in enumerate(traced.layers, 1):
-        strongest = np.argsort(-np.abs(layer.feed_forward.hidden[-1]))[:NEURONS]
+        strongest = np.argsort(-np.abs(layer.feed_forward.hidden[-1]))[: NEURONS if small else 0]
         wanted = [name.removesuffix(MEAN) for name in asked if layer_of(name) == number]
         neurons = dict.fromkeys([*(f"{number}.neuron{i}" for i in strongest), *wanted])
         place = shown.index(f"{number}.neurons")

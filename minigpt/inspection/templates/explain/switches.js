@@ -9,6 +9,7 @@ function drawSwitches() {
   $("instead").hidden = !(live ? mean : without["1" + MEAN]);
   if ($("instead").hidden) state.instead = "";
   $("mean-of").textContent = mean;
+  $("single-neurons").hidden = !single.some(name => /neuron\d/.test(name));
   for (const choice of $("instead").querySelectorAll("input")) choice.checked = choice.value === state.instead;
   const button = name => {
     const { label } = without[name], all = name.includes(".") ? "" : "all of ";
