@@ -18,7 +18,7 @@ from minigpt.inspection.habits import kept_habits
 from minigpt.inspection.intervene import check_parts
 from minigpt.inspection.learning import surprises, updates
 from minigpt.inspection.own_text import own_texts
-from minigpt.inspection.packing import ROOM, pack, pack_rows, pack_weights, weight_array
+from minigpt.inspection.packing import ROOM, pack, pack_half, pack_rows, pack_weights, weight_array
 from minigpt.inspection.parts_data import CANDIDATES, SMALL, attribution_data, beside_data, guesses, switches_data
 from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
@@ -89,14 +89,15 @@ def text_data(
     check_parts(without, run.config.model)
     token_ids = _encoded(run, prompt, "--prompt")
     other_ids = [] if beside is None else _encoded(run, beside, "--beside")
-    traced = trace(run.model, token_ids)
+    traced, large = trace(run.model, token_ids), run.model.n_parameters() > SMALL
     return {
         "prompt": prompt,
+        "coarse": large,
         "tokens": _tokens(run, token_ids, Embedding.of(run)),
         "embedding": pack(traced.embedding),
         "position": None if traced.position is None else pack(traced.position),
         "entering": pack(traced.layers[0].residual),
-        "layers": [_layer(layer) for layer in traced.layers],
+        "layers": [_layer(layer, large) for layer in traced.layers],
         "normed": pack(traced.normed[-1]),
         "logits": pack(traced.logits[-1]),
         "attribution": attribution_data(run, traced),
@@ -146,7 +147,7 @@ def _tokens(run: Run, token_ids: list[int], embedding: Embedding) -> list[dict[s
     return shown
 
 
-def _layer(layer: LayerTrace) -> dict[str, Any]:
+def _layer(layer: LayerTrace, large: bool) -> dict[str, Any]:
     attention, thought = layer.attention, layer.feed_forward
     arrays = {
         "attention_input": layer.attention_input,
@@ -167,7 +168,7 @@ def _layer(layer: LayerTrace) -> dict[str, Any]:
     }
     if thought.gate is not None:
         arrays["gate"] = thought.gate
-    packed: dict[str, Any] = {name: pack(array) for name, array in arrays.items()}
+    packed: dict[str, Any] = {name: pack_half(array) if large else pack(array) for name, array in arrays.items()}
     return {**packed, "guesses": {"between": guesses(layer.logits_between), "leaving": guesses(layer.logits_leaving)}}
 
 

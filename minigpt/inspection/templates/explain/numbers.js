@@ -3,12 +3,18 @@ let D = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const state = { token: D.tokens.length - 1, key: 0, layer: 0, head: 0, candidate: 0, stage: D.stages.length - 1, update: 0, off: new Set(D.switches.asked ? D.switches.asked.split("+") : []) };
 
-/* Numbers: arrays arrive in base64, as float32 or, where they are many, each row in steps of a unit of its own. */
+/* Numbers: arrays arrive in base64, as float32; weights, each row in steps of a unit of its own; of large models float16. */
 
 const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer;
 
+function half(bits) {
+  const sign = bits & 0x8000 ? -1 : 1, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  return sign * (exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction);
+}
+
 function unpack(packed) {
   if (packed.numbers) return packed;
+  if (packed.half) return Object.assign(packed, { numbers: Float32Array.from(new Uint16Array(bytes(packed.half)), half) });
   if (packed.data) return Object.assign(packed, { numbers: new Float32Array(bytes(packed.data)) });
   const steps = new Int16Array(bytes(packed.steps)), unit = new Float32Array(bytes(packed.unit)), width = packed.shape.at(-1);
   return Object.assign(packed, { numbers: Float32Array.from(steps, (x, i) => x * unit[Math.floor(i / width)]) });
@@ -31,7 +37,8 @@ function embeddingRow(token) {
 
 const total = numbers => numbers.reduce((a, b) => a + b, 0);
 const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
-const number = x => Math.abs(x) >= 100 ? x.toFixed(0) : Math.abs(x) >= 10 ? x.toFixed(1) : x.toFixed(3);
+/* As many digits as are right. */
+const number = x => x.toFixed(D.coarse ? (Math.abs(x) >= 20 ? 0 : Math.abs(x) >= 2 ? 1 : 2) : Math.abs(x) >= 100 ? 0 : Math.abs(x) >= 10 ? 1 : 3);
 const percent = x => x > 0 && x < 0.0005 ? "<0.1%" : x < 1 && x >= 0.9995 ? ">99.9%" : (100 * x).toFixed(1) + "%";
 const layer = () => D.layers[state.layer];
 const groupOf = head => Math.floor(head * D.model.n_kv_heads / D.model.n_heads);
