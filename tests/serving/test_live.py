@@ -146,9 +146,9 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         page.wait_for_function("word => document.querySelector('#tokens').innerText.trim().endsWith(word)", arg=word)
         assert page.input_value("#prompt").startswith("A cat sat on")
         page.click("#tour-start")
-        page.wait_for_function("D.prompt === 'A cat sat.'")
+        page.wait_for_function("() => D.prompt === 'A cat sat.'")
         page.fill("#prompt", "The dog")
-        page.wait_for_function("own.prompt === 'The dog'")
+        page.wait_for_function("() => own.prompt === 'The dog'")
         assert page.evaluate("D.prompt") == "A cat sat."
         page.click("#tour-leave")
         assert page.evaluate("D.prompt") == "The dog"
