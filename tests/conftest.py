@@ -5,34 +5,28 @@ No test asks how long something took. What has to be waited for is waited for, u
 """
 
 import contextlib
+import gc
 import io
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 from minigpt import cli
-from minigpt.config.hyperparameters import ModelConfig
-from minigpt.evaluation import claims
-from minigpt.experiments import forecast, plan
-from minigpt.hardware.compiler import name_cache
-from minigpt.model.gpt import GPT
+
+if TYPE_CHECKING:
+    from minigpt.model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-plan.MEASURED_SECONDS = 0.2  # what is measured matters here, not how exactly
-forecast.OPERATIONS = 1e10  # likewise
-claims.N_CASES, claims.N_TRACKED = 50, 25  # likewise
 # One thread, here and in the processes that some tests start: the same numbers, bit for bit, and as many tests run at
 # once as there are cores.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
-name_cache()
 with contextlib.suppress(ModuleNotFoundError):  # a machine with a GPU may have only what tests/hardware needs
     import hypothesis
 
@@ -85,8 +79,39 @@ ARCHITECTURES = [
 """Every combination of the options that change what a block computes."""
 
 
-def random_model(**changes: Any) -> GPT:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported stays: the garbage collector need not look through it, again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_measurements() -> None:
+    """What is measured matters here, not how exactly. (torch is imported where tests run, not where they are dealt.)"""
+    import torch
+
+    from minigpt.evaluation import claims
+    from minigpt.experiments import forecast, plan
+    from minigpt.hardware.compiler import name_cache
+
+    torch.set_num_threads(1)
+    name_cache()
+    plan.MEASURED_SECONDS, forecast.OPERATIONS = 0.2, 1e10
+    claims.N_CASES, claims.N_TRACKED = 50, 25
+
+
+def random_model(**changes: Any) -> "GPT":
     """A model of `SHAPE`, changed, whose weights are random everywhere, also where a fresh one has zeros."""
+    import torch
+
+    from minigpt.config.hyperparameters import ModelConfig
+    from minigpt.model.gpt import GPT
+
     model = GPT(ModelConfig(**{**SHAPE, **changes})).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import minigpt.training.run  # noqa: F401 - and with it what takes a second to import
 from minigpt import cli
@@ -39,6 +40,32 @@ class Done:
     """Of the processor."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command in a fork."""
+
+    pid: int
+    output: BinaryIO
+    errors: BinaryIO
+    operations: BinaryIO
+    """A byte for each."""
+
+    def runs(self) -> bool:
+        """Whether it has not ended by itself."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def end(self) -> Done:
+        """Wait for its end."""
+        pipes = self.output, self.errors, self.operations
+        with ThreadPoolExecutor() as readers:
+            output, errors, operations = readers.map(lambda pipe: pipe.read(), pipes)
+        for pipe in pipes:
+            pipe.close()
+        _, status, usage = os.wait4(self.pid, 0)
+        texts = output.decode(errors="replace"), errors.decode(errors="replace")
+        return Done(os.waitstatus_to_exitcode(status), *texts, len(operations), usage.ru_utime + usage.ru_stime)
+
+
 def sends(number: signal.Signals) -> Happening:
     """The process gets a signal."""
 
@@ -59,7 +86,7 @@ def nothing(*_: object) -> None:
     """Let it go on."""
 
 
-def forked(
+def started(
     *command: object,
     cwd: Path,
     before: Callable[[], object] = nothing,
@@ -67,8 +94,8 @@ def forked(
     happening: Happening = nothing,
     largest_file: int | None = None,
     killed_after: float = 0.0,
-) -> Done:
-    """Run a command in a fork, to which something `happening` happens at its file operation of number `at`.
+) -> Running:
+    """Start a command in a fork, to which something `happening` happens at its file operation of number `at`.
 
     What it does first may be to patch, in the fork alone, what is to happen at another moment.
 
@@ -91,16 +118,12 @@ def forked(
             os._exit(status)
     for _, end in pipes:
         os.close(end)
-    with ThreadPoolExecutor() as readers:
-        output, errors, operations = readers.map(_read, (start for start, _ in pipes))
-    _, status, usage = os.wait4(child, 0)
-    texts = output.decode(errors="replace"), errors.decode(errors="replace")
-    return Done(os.waitstatus_to_exitcode(status), *texts, len(operations), usage.ru_utime + usage.ru_stime)
+    return Running(child, *(os.fdopen(start, "rb") for start, _ in pipes))
 
 
-def _read(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb") as pipe:
-        return pipe.read()
+def forked(*command: object, cwd: Path, **options: Any) -> Done:
+    """Run a command in a fork, started with these options, to its end."""
+    return started(*command, cwd=cwd, **options).end()
 
 
 def _command(words: list[str], at: int, happening: Happening, largest_file: int | None, count: int) -> int:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ import pytest
 import yaml
 from browser import chromium, needs_chromium
 from conftest import minigpt
-from forked import forked
+from forked import forked, started
 from optuna.storages._heartbeat import HeartbeatThread
 
 from minigpt.config.hyperparameters import Config
@@ -302,16 +301,15 @@ def test_workers_share_a_study_and_end_with_the_command(tmp_path: Path) -> None:
     """Of six trials, the last two would take for ever."""
     space = {"training.max_steps": [4, 5, 6, 7, 100_000, 100_001]}
     path = write(tmp_path, space=space, study={"name": "s", "sampler": "grid", "prune": False})
-    command = [sys.executable, "-m", "minigpt", "sweep", path, "--workers", "2"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    command = started("sweep", path, "--workers", "2", cwd=tmp_path)
     while not all((tmp_path / f"runs/s/trial-000{number}/metrics.jsonl").exists() for number in (4, 5)):
-        assert process.poll() is None, process.communicate()
+        assert command.runs(), command.end()
         time.sleep(0.02)
-    process.terminate()
-    _, errors = process.communicate()
-    assert process.returncode == 130, errors
-    assert "warning" not in errors
-    assert "the same command goes on with the search" in errors
+    os.kill(command.pid, signal.SIGTERM)
+    done = command.end()
+    assert done.status == 130, done.errors
+    assert "warning" not in done.errors
+    assert "the same command goes on with the search" in done.errors
     found = trials(tmp_path)
     assert [trial.state.name for trial in found] == ["COMPLETE"] * 4 + ["WAITING"] * 2
     assert len({run for trial in found[:4] for run in trial.user_attrs["runs"].values()}) == 4

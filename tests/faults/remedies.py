@@ -14,6 +14,7 @@ Remedy = Callable[[Words, str], list[Words]]
 Case = tuple[Spoil, Words, Remedy]
 """What is made wrong, the command that tells of it, and the commands that the error leads to."""
 TRAIN: Words = ["train", RECIPE, *TINY, "data.n_stories=100"]
+CONFIG: Words = ["config", RECIPE, *TINY]
 RESUME: Words = ["train", "--resume", "runs/tiny"]
 SAMPLE: Words = ["sample", "runs/tiny", "--max-new-tokens", "3"]
 OWN = [*TRAIN, "run.name=own", "tokenizer.kind=byte", "data.source=text.txt"]

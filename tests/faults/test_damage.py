@@ -68,9 +68,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
 
 
-def results(place: Path) -> list[tuple[int, str, str]]:
-    """Exit status, standard output and error of every command, and what a resumed run comes to."""
-    shown = []
+def results(place: Path) -> Iterator[tuple[int, str, str]]:
+    """Exit status, standard output and error of one command after the other, and what a resumed run comes to."""
     for command in COMMANDS:
         done = forked(*command, cwd=place)
         out = "" if command[0] == "train" else done.output  # has the speed in it
@@ -78,8 +77,7 @@ def results(place: Path) -> list[tuple[int, str, str]]:
             lines = (place / "runs/tiny/metrics.jsonl").read_text().splitlines()
             losses = [json.loads(line).get("loss") for line in lines]
             out = f"{losses} {(place / 'runs/tiny/checkpoints/step-00000014/model.safetensors').read_bytes()!r}"
-        shown.append((done.status, out, done.errors))
-    return shown
+        yield done.status, out, done.errors
 
 
 def damages(content: bytes, random_: random.Random) -> list[tuple[str, bytes]]:
@@ -98,7 +96,7 @@ def right(place: Path) -> list[tuple[int, str, str]]:
     """What the commands come to where nothing is damaged."""
     with TemporaryDirectory(dir=place.parent) as copy:
         shutil.copytree(place, copy, dirs_exist_ok=True)
-        right = results(Path(copy))
+        right = list(results(Path(copy)))
     assert all(status == 0 for status, _, _ in right), right
     return right
 
@@ -114,7 +112,7 @@ def test_no_damaged_file_is_used_silently(
         shutil.copytree(place, damaged)
         (damaged / path.relative_to(place)).write_bytes(content)
         outcome = "without effect"
-        for (status, out, error), (_, expected, usual) in zip(results(damaged), right, strict=True):
+        for (_, expected, usual), (status, out, error) in zip(right, results(damaged), strict=True):
             assert "Traceback" not in error, (name, kind, error)
             if status == 2:
                 assert error.count("error: ") == 1, (name, kind, error)

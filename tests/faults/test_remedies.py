@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RECIPE, minigpt
+from conftest import RECIPE, TINY, minigpt
 from remedies import (
+    CONFIG,
     LINES,
     LONG,
     OWN,
@@ -104,8 +105,8 @@ CASES: dict[str, Case] = {
     ),
     "a misspelt key": (
         nothing,
-        ["config", RECIPE, "training.max_stps=5"],
-        lambda command, error: [[*command[:2], found("did you mean '([^']+)'", error) + "=5"]],
+        [*CONFIG, "training.max_stps=5"],
+        lambda command, error: [[*command[:-1], found("did you mean '([^']+)'", error) + "=5"]],
     ),
     "a misspelt run": (
         nothing,
@@ -114,8 +115,8 @@ CASES: dict[str, Case] = {
     ),
     "a misspelt recipe": (
         lambda place: shutil.copy(RECIPE, place / "mine.yaml"),
-        ["config", "mime.yaml"],
-        lambda _, error: [["config", found("did you mean '([^']+)'", error)]],
+        ["config", "mime.yaml", *TINY],
+        lambda command, error: [["config", found("did you mean '([^']+)'", error), *command[2:]]],
     ),
     "a misspelt text": (
         text(LONG),
@@ -124,17 +125,17 @@ CASES: dict[str, Case] = {
     ),
     "a misspelt tokenizer": (
         nothing,
-        ["config", RECIPE, "tokenizer.kind=wrod"],
-        lambda command, error: [[*command[:2], "tokenizer.kind=" + found("did you mean '([^']+)'", error)]],
+        [*CONFIG, "tokenizer.kind=wrod"],
+        lambda command, error: [[*command[:-1], "tokenizer.kind=" + found("did you mean '([^']+)'", error)]],
     ),
     "heads that do not divide": (
         nothing,
-        ["config", RECIPE, "model.d_model=250", "model.n_heads=4"],
+        [*CONFIG, "model.d_model=250", "model.n_heads=4"],
         more("model.d_head=32"),
     ),
     "no end": (
         nothing,
-        ["config", RECIPE, "training.max_minutes=null", "training.max_steps=null"],
+        [*CONFIG, "training.max_minutes=null", "training.max_steps=null"],
         instead("set (training.max_steps) or", "{}=5"),
     ),
     "open sizes without minutes": (
@@ -150,7 +151,7 @@ CASES: dict[str, Case] = {
     ),
     "too large a model": (
         nothing,
-        ["config", RECIPE, "model.d_model=65536", "model.n_layers=99"],
+        [*CONFIG, "model.d_model=65536", "model.n_layers=99"],
         more("model.d_model=64", "model.n_layers=2"),
     ),
     "text in another column": (

@@ -32,7 +32,7 @@ static Matrix random_matrix(int64_t n_out, int64_t n_in, Before before) {
 
 int main() {
     const int64_t n_heads = 4, n_kv_heads = 2, size = 48, width = 100, hidden = 120, vocab_size = 50;
-    const int64_t n_texts = 11, n_prompt = 290, n_tokens = 300, capacity = 304;
+    const int64_t n_texts = 5, n_prompt = 270, n_tokens = 275, capacity = 288;
     std::vector<Layer> layers;
     for (const Before norm : {RMS_NORM, LAYER_NORM})
         layers.push_back({random_matrix((n_heads + 2 * n_kv_heads) * size, width, norm),

@@ -41,12 +41,17 @@ def traced(loaded: Run) -> Trace:
     return trace(loaded.model, loaded.tokenizer.encode_prompt(PROMPT, begin))
 
 
-@pytest.fixture
-def page(run: Path, workplace: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def written(run: Path, workplace: Path) -> Path:
     done = minigpt("explain", run, "--prompt", PROMPT, cwd=workplace)
     assert done.stdout.strip() == str(run / "explain.html")
+    return run / "explain.html"
+
+
+@pytest.fixture
+def page(written: Path) -> Iterator[Any]:
     with chromium(viewport={"width": 390, "height": 800}) as page:
-        page.goto(f"file://{run}/explain.html")
+        page.goto(f"file://{written}")
         page.wait_for_selector("#distribution li")
         yield page
 

@@ -24,6 +24,11 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 SHAPE = {"n_layers": 1, "n_heads": 2, "d_model": 32, "vocab_size": 40, "context_length": 64}
 
 
+def run_here(*words: object) -> None:
+    """Run a command in this process, which has torch already."""
+    minigpt(*words, cwd=Path()).check_returncode()
+
+
 def test_sampling_is_compared_for_one_text_and_for_sixteen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +77,7 @@ def test_preparation_is_compared_with_tiktokens_own(
     recipe = {"tokenizer": {"kind": "byte"}, "model": model, "training": {"batch_size": 2}}
     (tmp_path / "shakespeare.yaml").write_text(yaml.safe_dump(recipe))
     monkeypatch.setattr(prepare, "CONFIGS", tmp_path)
-    monkeypatch.setattr(prepare, "run_minigpt", lambda *words: minigpt(*words, cwd=tmp_path).check_returncode())
+    monkeypatch.setattr(prepare, "run_minigpt", run_here)
     prepare.prepare(megabytes=1, vocab_size=300, repeats=1, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["ratio"] == pytest.approx(document["seconds"]["minigpt"] / document["seconds"]["tiktoken"])
@@ -87,6 +92,7 @@ def test_training_is_timed_to_the_first_evaluation_that_reaches_the_loss(
     text.write_text("To be, or not to be, that is the question. " * 300)
     recipe = SCRIPT.parents[1] / "configs/shakespeare_fast.yaml"
     changes = [*TINY, f"run.directory={tmp_path / 'run'}", f"data.directory={tmp_path}", f"data.source={text}"]
+    monkeypatch.setattr(train, "run_minigpt", run_here)
     first = train.time_to_loss(recipe, tmp_path / "run", changes, 100.0)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     evaluations = [(line["seconds"], line["validation_loss"]) for line in lines if "validation_loss" in line]
@@ -132,6 +138,7 @@ def test_the_gpus_benchmark_trains_measures_and_writes(
     monkeypatch.setattr(sample, "SHAPES", {"small": SHAPE})
     monkeypatch.setattr(gpu, "SHAKESPEARE", tiny)
     monkeypatch.setattr(gpu, "LOSS", 100.0)
+    monkeypatch.setattr(train, "run_minigpt", run_here)
     gpu.gpu([*tiny, "model.vocab_size=500"], text, "cpu", steps=1, shakespeare_steps=12, as_json=True)
     document = json.loads(capsys.readouterr().out)
     training = document["training"]

@@ -1,15 +1,15 @@
 import asyncio
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import chromium, needs_chromium
+from forked import started
 from starlette.testclient import TestClient
 
 from minigpt.runs import Index, RunFolder, load_run
@@ -113,12 +113,10 @@ def test_a_newer_checkpoint_is_taken(run: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def address(run: Path, workplace: Path) -> Iterator[str]:
     """Where the command line serves the page."""
-    command = [sys.executable, "-m", "minigpt", "explain", run, "--serve", "--no-open", "--prompt", "A cat"]
-    with subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        yield process.stdout.readline().strip()
-        process.send_signal(signal.SIGINT)
-        assert process.wait() in (0, 130)
+    command = started("explain", run, "--serve", "--no-open", "--prompt", "A cat", cwd=workplace)
+    yield command.output.readline().decode().strip()
+    os.kill(command.pid, signal.SIGINT)
+    assert command.end().status in (0, 130)
 
 
 @needs_chromium

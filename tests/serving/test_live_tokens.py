@@ -1,12 +1,12 @@
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from browser import chromium, needs_chromium
+from forked import started
 from starlette.testclient import TestClient
 
 from minigpt.serving.tokens import make_app
@@ -55,12 +55,10 @@ def test_only_requests_that_name_this_machine_are_answered(client: TestClient) -
 def address(tmp_path: Path) -> Iterator[str]:
     """Where the command line serves the page."""
     options = [word for name in NAMES for word in ("--tokenizer", name)]
-    command = [sys.executable, "-m", "minigpt", "tokenize", "--serve", "--no-open", *options]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        yield process.stdout.readline().strip()
-        process.send_signal(signal.SIGINT)
-        assert process.wait() in (0, 130)
+    command = started("tokenize", "--serve", "--no-open", *options, cwd=tmp_path)
+    yield command.output.readline().decode().strip()
+    os.kill(command.pid, signal.SIGINT)
+    assert command.end().status in (0, 130)
 
 
 @needs_chromium

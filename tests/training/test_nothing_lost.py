@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import RECIPE, TINY, minigpt
-from forked import Done, forked
+from forked import Done, forked, started
 from safetensors.torch import load_file
 
 from minigpt.data.batches import Batches
@@ -268,22 +269,27 @@ def test_a_run_that_another_process_has_made_meanwhile_is_not_replaced(
     assert metrics(folder) == metrics(run)
 
 
-def by_two(workplace: Path, *changes: str) -> subprocess.CompletedProcess[str]:
-    """Train in two processes."""
-    script = RECIPE.parents[1] / "scripts" / "train.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    arguments = [*command, str(RECIPE), *TINY, *changes]
-    return subprocess.run(arguments, cwd=workplace, capture_output=True, text=True, check=False)
-
-
 def test_what_stops_all_processes_is_told_once(workplace: Path) -> None:
-    done = by_two(workplace, "run.name=unshared", "training.batch_size=3")
-    assert done.stderr.count("error: ") == 1, done.stderr
-    assert "training.batch_size = 3: must be divisible by the 2 processes; set 2" in done.stderr
+    """In two forks, with the environment and the store that torchrun gives them."""
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True)
+    command = ["train", RECIPE, *TINY, "run.name=unshared", "training.batch_size=3"]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port)}
+    common["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    forks = []
+    for rank in ("0", "1"):
+        environment = {**common, "RANK": rank, "LOCAL_RANK": rank}
+        forks.append(started(*command, cwd=workplace, before=partial(os.environ.update, environment)))
+    ended = [fork.end() for fork in forks]
+    assert [done.status for done in ended] == [2, 2], ended
+    assert sorted(done.errors.count("error: ") for done in ended) == [0, 1], ended
+    told = "training.batch_size = 3: must be divisible by the 2 processes; set 2"
+    assert told in ended[0].errors + ended[1].errors
 
 
 def test_two_processes_have_the_loss_curve_of_one(workplace: Path, run: Path) -> None:
-    done = by_two(workplace, "run.name=two")
+    script = RECIPE.parents[1] / "scripts" / "train.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, RECIPE]
+    done = subprocess.run([*command, *TINY, "run.name=two"], cwd=workplace, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for mine, alone in zip(metrics(workplace / "runs" / "two"), metrics(run), strict=True):
         for key in ("loss", "validation_loss"):
