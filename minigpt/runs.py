@@ -62,6 +62,11 @@ class RunFolder:
         return self.path / "explain.html"
 
     @property
+    def habits(self) -> Path:
+        """What heads and neurons usually do."""
+        return self.path / "habits.json"
+
+    @property
     def index(self) -> Path:
         """Which checkpoint is last and which is best."""
         return self.path / "checkpoints" / "index.json"
@@ -73,10 +78,7 @@ class RunFolder:
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Index:
-    """Steps of the checkpoints that a run can go on from: the last, the best evaluated, the last good before the last.
-
-    Good are those at which the training loss had not risen.
-    """
+    """Steps that a run can go on from: the last, the best evaluated, the last good (its loss had not risen) before."""
 
     last: NonNegativeInt
     best: NonNegativeInt | None

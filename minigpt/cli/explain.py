@@ -38,13 +38,14 @@ def explain(
     port: PortOption = 0,
 ) -> None:
     """Write a page that shows every number on the way from a text to the next word."""
+    checkpoint = "last" if live and checkpoint == "best" else checkpoint
     if habits:
         _find_habits(run, checkpoint)
     if live:
         check_server()
         from minigpt.serving.live import make_app
 
-        app = make_app(run, "last" if checkpoint == "best" else checkpoint, prompt, without or [], beside)
+        app = make_app(run, checkpoint, prompt, without or [], beside)
         serve_page(app, port, open_page)
         return
     from minigpt.inspection import page

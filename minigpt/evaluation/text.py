@@ -27,7 +27,7 @@ def assess(run: Run, text: str | None = None, stride: int | None = None) -> dict
     context_length = run.config.model.context_length
     if stride is not None and stride > context_length:
         raise UserError(f"command line: --stride {stride}: must be at most the context length, {context_length}")
-    tokens = validation_tokens(run) if text is None else _encode(text, run)
+    tokens = validation_tokens(run, " (or name a text with --text)") if text is None else _encode(text, run)
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
     windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.begin_of_text, stride)
     device = run.model.token_embedding.weight.device
@@ -65,13 +65,13 @@ def stories_entropy(tokens: TokenStream, tokenizer: Tokenizer) -> float:
     return -sum(stories.log_probability(text) for text in texts if text) / (len(tokens) - 1)
 
 
-def validation_tokens(run: Run) -> TokenStream:
+def validation_tokens(run: Run, remedy: str = "") -> TokenStream:
     """The text that the run did not learn from, prepared now or found from an earlier time."""
     data = run.config.data
     try:
         tokens = prepare_tokens(open_source(data), run.tokenizer, data.validation_fraction, Path(data.directory))
     except UserError as error:
-        raise UserError(f"{run.folder.config}: {error} (or name a text with --text)") from None
+        raise UserError(f"{run.folder.config}: {error}{remedy}") from None
     return tokens.validation
 
 

@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
@@ -24,12 +24,12 @@ from minigpt.storage.writing import write_whole
 from minigpt.tokenizers import Tokenizer
 from minigpt.tokenizers.compare import visible
 
-HABITS = "habits.json"
-"""File of a run."""
 TOKENS, OPERATIONS = 8192, 2e11
 """Of the text that is read at most: under a second for a small model, some for a large one."""
-ROWS = 8
-"""Windows that are read at once."""
+WINDOW, ROWS = 256, 8
+"""Tokens of a window at most, since attention takes room for their pairs; windows that are read at once."""
+NEAR = 8
+"""Tokens before one that are near it."""
 FEW = 20
 """Places of the text below which a share means nothing."""
 SNIPPETS, AROUND = 3, 6
@@ -41,11 +41,12 @@ NEURONS = 512
 PRONOUNS = {"he", "she", "him", "her", "his", "hers", "they", "them", "their"}
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Habit:
     """How a rule describes a head: the share of places at which it looks most where the rule says.
 
-    Beside it the mean weight there, what both would be if all were looked at alike, and how many places there were.
+    Beside it the mean weight there, what both would be if all were looked at alike, and how many places there were:
+    those at which the rule names something that can be seen, but not all of it.
     """
 
     rule: str
@@ -55,7 +56,7 @@ class Habit:
     places: int
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Head:
     """Its habits by how often they hold, and the words from which it looks most surely at another.
 
@@ -66,7 +67,7 @@ class Head:
     pairs: list[tuple[str, str, float, int]]
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Habits:
     """Of a whole model, layer by layer; neurons by their number.
 
@@ -76,7 +77,7 @@ class Habits:
     step: int
     tokens: int
     heads: list[list[Head]]
-    neurons: list[dict[str, list[list[Any]]]]
+    neurons: list[dict[str, list[tuple[str, str, str, float]]]]
 
 
 def rules(tokenizer: Tokenizer) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -89,34 +90,49 @@ def rules(tokenizer: Tokenizer) -> dict[str, Callable[[Tensor], Tensor]]:
     def same(ids: Tensor) -> Tensor:
         return ids[:, :, None] == ids[:, None, :]
 
-    def diagonal(ids: Tensor, offset: int) -> Tensor:
-        return torch.eye(ids.shape[1], dtype=torch.bool).roll(-offset, 1).tril().expand(len(ids), -1, -1)
+    def back(ids: Tensor, nearest: int, farthest: int) -> Tensor:
+        there = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril(-nearest).triu(-farthest)
+        return there.expand(len(ids), -1, -1)
 
     def beginning(ids: Tensor) -> Tensor:
         starts = ids == tokenizer.begin_of_text
         starts[:, 0] = True
-        return starts[:, None, :].expand(-1, ids.shape[1], -1)
+        return starts[:, None, :].expand(-1, ids.shape[1], -1).tril()
+
+    def own_document(ids: Tensor) -> Tensor:
+        documents = (ids == tokenizer.begin_of_text).cumsum(1)
+        return same(documents).tril()
 
     return {
-        "itself": lambda ids: diagonal(ids, 0),
-        "the token before": lambda ids: diagonal(ids, 1),
+        "itself": lambda ids: back(ids, 0, 0),
+        "the token before": lambda ids: back(ids, 1, 1),
+        f"one of the {NEAR} tokens before": lambda ids: back(ids, 1, NEAR),
         "a beginning": beginning,
+        "its own document": own_document,
         "the same token earlier": lambda ids: same(ids).tril(-1),
-        "what followed it last time": lambda ids: same(ids).roll(1, 2).tril(0).index_fill(2, torch.tensor([0]), False),
-        "from a pronoun, a name": lambda ids: pronouns[ids][:, :, None] & names[ids][:, None, :],
+        "what followed the same token": lambda ids: F.pad(same(ids)[:, :, :-1], (1, 0)).tril(),
+        "from a pronoun, a name": lambda ids: (pronouns[ids][:, :, None] & names[ids][:, None, :]).tril(),
     }
 
 
 @torch.inference_mode()
 def habits(run: Run, token_ids: Sequence[int]) -> Habits:
-    """Read the beginning of a text (two tokens or more), as much of it as is done in a moment, and see."""
+    """Read the beginning of a text (two tokens or more), as much of it as is done in a moment, and see.
+
+    UserError where the model has diverged.
+    """
     model, tokenizer = run.model, run.tokenizer
-    length = min(run.config.model.context_length, len(token_ids))
+    length = min(run.config.model.context_length, WINDOW, len(token_ids))
     n_windows = int(min(TOKENS, OPERATIONS / (2 * model.n_parameters()), len(token_ids))) // length
     windows = torch.tensor(list(token_ids[: max(1, n_windows) * length])).view(-1, length)
     counts = [_Counts(rules(tokenizer)) for _ in model.blocks]
     for some in windows.split(ROWS):
         for count, (weights, hidden) in zip(counts, _layers(model, some), strict=True):
+            if not hidden.isfinite().all():
+                raise UserError(
+                    f"{run.folder.path}: step {run.step}: the model's neurons are no numbers, it has diverged; "
+                    "take an earlier checkpoint with --checkpoint"
+                )
             count.add(some, weights, hidden)
     vocabulary = [visible(piece) or "⟨end⟩" for piece in tokenizer.token_bytes]
     pieces = [vocabulary[token] for token in windows.flatten().tolist()]
@@ -155,11 +171,12 @@ class _Counts:
         most = weights.argmax(-1)[:, :, 1:, None]  # B H T-1 1
         seen = torch.arange(2, ids.shape[1] + 1)  # T-1
         for name, rule in self._rules.items():
-            there = rule(ids)[:, None, 1:].tril(1)  # B 1 T-1 S
-            places = there.any(-1)
+            there = rule(ids)[:, None, 1:]  # B 1 T-1 S
+            named = there.sum(-1)
+            places = (named > 0) & (named < seen)
             hit = there.expand(-1, weights.shape[1], -1, -1).gather(-1, most)[..., 0]
             weight = (weights[:, :, 1:] * there).sum(-1)
-            chance = (there.sum(-1) / seen).expand_as(weight)
+            chance = (named / seen).expand_as(weight)
             sums = [(x * places).double().sum((0, 2)) for x in (hit, weight, chance, torch.ones_like(weight))]
             self._sums[name] = self._sums.get(name, 0) + torch.stack(sums)
         self._hidden.append(hidden.flatten(0, 1))
@@ -187,17 +204,17 @@ class _Counts:
             found.append(Head(sorted(held, key=lambda habit: -habit.share), surest))
         return found
 
-    def neurons(self, pieces: list[str], length: int) -> dict[str, list[list[Any]]]:
+    def neurons(self, pieces: list[str], length: int) -> dict[str, list[tuple[str, str, str, float]]]:
         """For each of the neurons that fire most where they do."""
         hidden = torch.cat(self._hidden)  # tokens, F
         _, places = hidden.abs().topk(min(SNIPPETS, len(hidden)), 0)
         values = hidden.gather(0, places)
         loudest = values[0].abs().argsort(descending=True)[:NEURONS].tolist()
 
-        def snippet(place: int, value: float) -> list[Any]:
+        def snippet(place: int, value: float) -> tuple[str, str, str, float]:
             first, end = place - place % length, place - place % length + length
             before, after = pieces[max(first, place - AROUND) : place], pieces[place + 1 : min(end, place + 1 + AROUND)]
-            return ["".join(before), pieces[place], "".join(after), float(f"{value:.4g}")]
+            return "".join(before), pieces[place], "".join(after), float(f"{value:.4g}")
 
         return {
             str(i): [snippet(*one) for one in zip(places[:, i].tolist(), values[:, i].tolist(), strict=True)]
@@ -207,7 +224,7 @@ class _Counts:
 
 def keep_habits(run: Run, token_ids: Sequence[int]) -> None:
     """Find them out and keep them in the run; UserError where it takes no file."""
-    path = run.folder.path / HABITS
+    path = run.folder.habits
     try:
         write_whole(path, sealed(asdict(habits(run, token_ids))))
     except OSError as error:
@@ -216,12 +233,17 @@ def keep_habits(run: Run, token_ids: Sequence[int]) -> None:
 
 
 def kept_habits(run: Run) -> Habits | None:
-    """Those that the run keeps, perhaps of another of its checkpoints; a warning where they are damaged."""
-    path = run.folder.path / HABITS
+    """Those that the run keeps, perhaps of another of its checkpoints; a warning where they are damaged or no such."""
+    path, shape = run.folder.habits, run.config.model
     if not path.exists():
         return None
     try:
-        return read_sealed(path, Habits)
+        kept = read_sealed(path, Habits)
+        if [len(heads) for heads in kept.heads] != [shape.n_heads] * shape.n_layers or len(
+            kept.neurons
+        ) != shape.n_layers:
+            raise DamageError(f"{path}: belongs to another model")
+        return kept
     except DamageError as error:
         print(f"warning: {error}; minigpt explain --habits finds them out anew", file=sys.stderr)  # noqa: T201
         return None

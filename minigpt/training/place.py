@@ -51,7 +51,7 @@ def clear(folder: RunFolder) -> None:
     """Delete what minigpt has written into a run's folder, and nothing else; last what makes it a run."""
     for path in own_folders(folder):
         delete_checkpoint(path)
-    written = [folder.index, folder.metrics, folder.tokenizer, folder.report, folder.explain]
+    written = [folder.index, folder.metrics, folder.tokenizer, folder.report, folder.explain, folder.habits]
     for path in (*written, *folder.path.glob(".partial-*"), *folder.tensorboard.glob("events.out.tfevents.*")):
         path.unlink(missing_ok=True)
     for inside in (folder.index.parent, folder.tensorboard):

@@ -1,17 +1,22 @@
 """Habits of heads and neurons against attention made by hand and a search through everything."""
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import minigpt
 
+from minigpt.errors import UserError
 from minigpt.evaluation.text import validation_tokens
 from minigpt.inspection.habits import Habits, _Counts, habits, kept_habits, rules
 from minigpt.inspection.trace import trace
 from minigpt.runs import Run, RunFolder, load_run
+from minigpt.storage.checksums import read_json, sealed, unsealed
 from minigpt.tokenizers import Tokenizer, build_tokenizer
+from minigpt.training.place import clear
 
 TEXT = "Alice saw her cat. Bob saw his cat."
 
@@ -26,17 +31,20 @@ def words() -> Tokenizer:
     [
         ("itself", lambda ids, t: {t}),
         ("the token before", lambda ids, t: {t - 1} - {-1}),
-        ("a beginning", lambda ids, t: {0}),
+        ("one of the 8 tokens before", lambda ids, t: {*range(max(0, t - 8), t)}),
+        ("a beginning", lambda ids, t: {0, 9} & {*range(t + 1)}),
+        ("its own document", lambda ids, t: {*range(9 if t >= 9 else 0, t + 1)}),
         ("the same token earlier", lambda ids, t: {s for s in range(t) if ids[s] == ids[t]}),
-        ("what followed it last time", lambda ids, t: {s + 1 for s in range(t) if ids[s] == ids[t]}),
+        ("what followed the same token", lambda ids, t: {s + 1 for s in range(t) if ids[s] == ids[t]}),
     ],
 )
 def test_a_rule_names_places(words: Tokenizer, rule: str, looked: Callable[[list[int], int], set[int]]) -> None:
     ids = words.encode(TEXT).tolist()
-    assert len(set(ids)) < len(ids)
+    assert len(set(ids)) < len(ids) - 1
+    ids.insert(9, words.begin_of_text)
     there = rules(words)[rule](torch.tensor([ids]))[0]
     for t in range(len(ids)):
-        assert {s for s in range(t + 1) if there[t, s]} == looked(ids, t)
+        assert {s for s in range(len(ids)) if there[t, s]} == looked(ids, t)
 
 
 def test_pronouns_look_at_names_and_not_at_words_that_only_begin_a_sentence() -> None:
@@ -66,6 +74,7 @@ def test_a_head_that_looks_back_by_one_is_told_so(words: Tokenizer) -> None:
     assert best.chance == pytest.approx(sum(1 / (t + 1) for t in range(1, n)) / (n - 1), abs=1e-4)
     uniform = {habit.rule: habit for habit in alike.habits}
     assert uniform["the same token earlier"].weight == pytest.approx(uniform["the same token earlier"].chance, abs=1e-4)
+    assert "its own document" not in uniform  # there is no other that could be looked at
     assert [share for _, _, share, _ in back.pairs] == [1.0] * 3
     assert {places for *_, places in back.pairs} <= {23, 24, 48}
 
@@ -95,6 +104,27 @@ def test_a_neuron_is_remembered_where_it_fires_most(found: tuple[Run, Habits]) -
             assert [abs(value) for value in values] == sorted(map(abs, values), reverse=True)
 
 
+def test_a_long_context_is_read_in_windows(found: tuple[Run, Habits], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt.inspection.habits.WINDOW", 8)
+    assert habits(found[0], range(31)).tokens == 24
+
+
+def test_a_model_that_has_diverged_is_told(found: tuple[Run, Habits]) -> None:
+    model = copy.deepcopy(found[0].model)
+    with torch.no_grad():
+        model.token_embedding.weight[3] = torch.nan
+    with pytest.raises(UserError, match="it has diverged; take an earlier checkpoint"):
+        habits(replace(found[0], model=model), range(9))
+
+
+def test_without_its_text_a_run_is_told_what_is_missing(found: tuple[Run, Habits]) -> None:
+    data = found[0].config.data.model_copy(update={"source": "/nowhere/text.txt"})
+    run = replace(found[0], config=found[0].config.model_copy(update={"data": data}))
+    with pytest.raises(UserError, match=r"data.source = /nowhere/text.txt: there is no such file") as told:
+        validation_tokens(run)
+    assert "--text" not in str(told.value)  # explain has no such option
+
+
 def test_habits_are_kept_by_training_shown_on_the_page_and_found_anew(two_runs: Path) -> None:
     folder = RunFolder(two_runs / "runs" / "tiny")
     loaded = load_run(folder.path, "last")
@@ -107,3 +137,8 @@ def test_habits_are_kept_by_training_shown_on_the_page_and_found_anew(two_runs: 
     done = minigpt("explain", "runs/tiny", "--no-open", "--prompt", "A cat", "--habits", cwd=two_runs)
     assert (done.returncode, done.stderr) == (0, "")
     assert '"rule":"itself"' in folder.explain.read_text(encoding="utf-8")
+    document = unsealed(read_json(path))
+    path.write_bytes(sealed({**document, "heads": document["heads"][:1]}))
+    assert kept_habits(loaded) is None
+    clear(folder)  # for another run
+    assert not path.exists()

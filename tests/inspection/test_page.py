@@ -16,6 +16,7 @@ from conftest import minigpt, random_model
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
+from minigpt.inspection.habits import kept_habits
 from minigpt.inspection.intervene import Change, changed_logits, mean_work
 from minigpt.inspection.learning import surprises
 from minigpt.inspection.own_text import own_texts
@@ -426,3 +427,26 @@ def test_the_tour_goes_its_whole_way_by_keyboard_and_its_answers_are_those_of_th
     assert page.is_hidden("#tour")
     assert page.evaluate("D.prompt") == PROMPT
     assert page.query_selector_all(".spot") == []
+
+
+@needs_chromium
+def test_habits_are_told_beside_chance_and_pick_their_head_by_keyboard(page: Any, loaded: Run) -> None:
+    kept = kept_habits(loaded)
+    assert kept
+    rows = page.locator("#habit-table tbody tr")
+    assert rows.count() == loaded.config.model.n_layers * loaded.config.model.n_heads
+    best = kept.heads[1][0].habits[0]
+    told = f"of {best.places:,} places; by chance {100 * best.chance:.1f}%; mean weight {100 * best.weight:.1f}%"
+    assert told in rows.nth(2).text_content()
+    page.focus("#habit-table button:has-text('layer 2, head 1')")
+    page.keyboard.press("Enter")
+    assert (page.input_value("#layer"), page.input_value("#head")) == ("1", "0")
+    assert page.evaluate("document.activeElement.textContent") == "layer 2, head 1"
+    assert page.eval_on_selector_all("#habit-table [aria-pressed=true]", "all => all.length") == 1
+    neuron = re.findall(r"neuron (\d+)", page.text_content("#strongest"))[0]
+    shown = page.eval_on_selector("#strongest ul", "list => Array.from(list.children, one => one.textContent)")
+    for text, (before, token, after, _) in zip(shown, kept.neurons[1][neuron], strict=True):
+        assert text.endswith(f"{before}{token}{after}".replace("·", " "))
+    page.evaluate("D.habits = null; drawHabits()")
+    assert "This run keeps none" in page.text_content("#habits")
+    assert rows.count() == 0

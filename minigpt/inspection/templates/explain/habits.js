@@ -1,25 +1,32 @@
 /* What heads and neurons usually do, on text that the model did not learn from. */
 
-const HOLDS = 0.5;  // the share of places from which on a rule is a head's habit
+const HOLDS = 0.5, ABOVE = 1.5;  // a rule is a head's habit at such a share of places, so many times that of chance
 
 function drawHabits() {
-  $("habits").hidden = !D.habits;
-  if (!D.habits) return;
-  const { heads, tokens, step } = D.habits;
-  $("habits-of").textContent = `${tokens.toLocaleString("en")} tokens of the validation text${step === D.step ? "" : `, read at step ${step.toLocaleString("en")}`}`;
-  $("habit-table").tBodies[0].replaceChildren(...heads.flatMap((all, i) => all.map(({ habits, pairs }, j) => {
-    const button = make("button", { "aria-pressed": i === state.layer && j === state.head }, `layer ${i + 1}, head ${j + 1}`);
-    button.onclick = () => { Object.assign(state, { layer: i, head: j }); look(state.token); };
-    const shown = habits.filter(one => one.share >= HOLDS && one.share >= 1.5 * one.chance);
-    const chip = one => make("span", { class: "chip", title: `at ${one.places.toLocaleString("en")} places; mean weight ${percent(one.weight)}; by chance ${percent(one.chance)}` }, one.rule + " ", make("small", {}, `${percent(one.share)} of ${one.places.toLocaleString("en")} places`));
-    const best = habits[0] ? `no single rule (${habits[0].rule}: ${percent(habits[0].share)})` : "too short a text";
-    return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, ...(shown.length ? shown.map(chip) : [best])),
-      make("td", {}, ...pairs.map(([from, to, share, places]) => make("span", { class: "chip", title: `${places.toLocaleString("en")} places` }, `${from} → ${to} `, make("small", {}, percent(share))))));
-  })));
+  const table = $("habit-table"), heads = D.habits ? D.habits.heads.flat() : [];
+  if (table.shown !== D.habits) {
+    table.shown = D.habits;
+    $("habits-of").textContent = D.habits ? `Measured on ${D.habits.tokens.toLocaleString("en")} tokens of the validation text${D.habits.step === D.step ? "" : `, at step ${D.habits.step.toLocaleString("en")}`}; “by chance” is what looking at all tokens alike would give.`
+      : "This run keeps none: they are found out at the end of training, or where its text is at hand by minigpt explain --habits.";
+    table.hidden = !D.habits;
+    table.tBodies[0].replaceChildren(...heads.map(habitRow));
+  }
+  table.querySelectorAll("button").forEach((button, i) => button.setAttribute("aria-pressed", i === state.layer * D.model.n_heads + state.head));
+}
+
+function habitRow({ habits, pairs }, i) {
+  const n = D.model.n_heads, head = { layer: Math.floor(i / n), head: i % n };
+  const button = make("button", {}, `layer ${head.layer + 1}, head ${head.head + 1}`);
+  button.onclick = () => { Object.assign(state, head); look(state.token); };
+  const held = habits.filter(one => one.share >= HOLDS && one.share >= ABOVE * one.chance);
+  const habit = one => make("div", {}, make("span", { class: "chip" }, one.rule), ` ${percent(one.share)} `, make("small", {}, `of ${one.places.toLocaleString("en")} places; by chance ${percent(one.chance)}; mean weight ${percent(one.weight)}`));
+  const none = habits[0] ? ["no single rule; most often:", habit(habits[0])] : ["too short a text"];
+  return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, ...(held.length ? held.map(habit) : none)),
+    make("td", {}, ...pairs.map(([from, to, share, places]) => make("div", {}, make("span", { class: "chip" }, `${from} → ${to}`), ` ${percent(share)} `, make("small", {}, `of ${places.toLocaleString("en")}`)))));
 }
 
 /* Where the text has what makes a neuron fire most. */
 function firings(neuron) {
-  const found = D.habits?.neurons[state.layer][neuron] ?? [];
-  return found.map(([before, token, after, value]) => make("li", {}, make("small", {}, `${number(value)} `), before, make("mark", {}, token), after));
+  const found = D.habits?.neurons[state.layer][neuron] ?? [], read = text => text.replaceAll("·", " ");
+  return found.map(([before, token, after, value]) => make("li", {}, make("small", {}, `${number(value)} `), read(before), make("mark", {}, read(token)), read(after)));
 }
