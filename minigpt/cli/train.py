@@ -81,7 +81,9 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
         if config.optimizer.name == "muon":
             rates["optimizer.adamw_learning_rate"] = share * config.optimizer.adamw_learning_rate
         words = " ".join(f"{key}={rate:.2g}" for key, rate in rates.items())
-        findings.append(f"{rehearsal.DONE:.0%} of the fall was done at {words}: a good rate to begin with (dotted in the picture)")
+        findings.append(
+            f"{rehearsal.DONE:.0%} of the fall was done at {words}: a good rate to begin with (dotted in the picture)"
+        )
     path = Path("runs") / f"{config.run.name}-learning-rates.html"
     path.parent.mkdir(exist_ok=True)
     write_page(path, rate_page(config.run.name, test, findings), "mend that, and run the command again")

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.data import stories
+from minigpt.data.tokens import TokenStream
 from minigpt.evaluation.text import known_entropy
 from minigpt.experiments import charts
 from minigpt.runs import load_run
@@ -55,17 +58,15 @@ def test_a_run_stopped_before_its_first_evaluation_leaves_a_report(
 
 
 def test_the_entropy_is_that_of_the_whole_stories_that_are_evaluated_on(run: Path) -> None:
-    trained = load_run(run)
-    tokenizer, texts = trained.tokenizer, ["A cat sat.", "A dog sat."]
-    ids = [token for text in texts for token in [tokenizer.end_of_text, *tokenizer.encode(text).tolist()]]
-    from numpy import array
-
-    tokens = array(ids)
-    first = ids.index(tokenizer.end_of_text, 1)
-    one = known_entropy("stories", tokens, tokenizer, first + 1)  # type: ignore[arg-type]
-    assert one == known_entropy("stories", tokens[: first + 1], tokenizer)  # type: ignore[arg-type]
-    assert known_entropy("mine.txt", tokens, tokenizer) is None  # type: ignore[arg-type]
-    assert known_entropy("stories", tokens[1:], tokenizer) is None  # type: ignore[arg-type]
+    tokenizer = load_run(run).tokenizer
+    texts = list(stories.generate(3, seed=5))
+    ids = [token for text in texts for token in (tokenizer.end_of_text, *tokenizer.encode(text).tolist())]
+    last = len(ids) - len(tokenizer.encode(texts[2])) - 1  # where the third story begins
+    tokens = TokenStream([np.array(ids)])
+    nats = -sum(map(stories.log_probability, texts[:2]))
+    assert known_entropy("stories", tokens, tokenizer, last + 5) == pytest.approx(nats / last)
+    assert known_entropy("mine.txt", tokens, tokenizer) is None
+    assert known_entropy("stories", TokenStream([np.array(ids[1:])]), tokenizer) is None
 
 
 def test_a_long_curve_keeps_its_last_point_and_no_more_than_can_be_seen() -> None:
