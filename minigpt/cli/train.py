@@ -72,6 +72,7 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
         typer.echo(f"dry run: two steps, one evaluation (loss {evaluation.loss:.4f}); nothing was written")
         return
     from minigpt.experiments.rate_page import rate_page
+    from minigpt.training.interruption import Interrupted
 
     test = rehearsal.find_learning_rate(config)
     findings = test.findings()
@@ -90,7 +91,7 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
     typer.echo("\n".join(findings))
     typer.echo(f"losses at all rates: {path}")
     if test.stopped:
-        raise KeyboardInterrupt
+        raise Interrupted("the picture has what was tried")
 
 
 def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:

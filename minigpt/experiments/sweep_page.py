@@ -30,7 +30,7 @@ def ranked(study: "Study") -> "list[FrozenTrial]":
 
 def rows(trials: "Sequence[FrozenTrial]", keys: Sequence[str]) -> list[list[str]]:
     """A table, its head first: trial, state, loss, setting, minutes, tokens, what went wrong."""
-    table = [["trial", "state", "loss", *(key.split(".", 1)[1] for key in keys), "minutes", "tokens", ""]]
+    table = [["trial", "state", "loss", *(key.split(".", 1)[1] for key in keys), "minutes", "tokens", "error"]]
     for trial in trials:
         minutes = f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else ""
         setting = [_text(trial.params.get(key, "")) for key in keys]

@@ -23,7 +23,9 @@ def test_the_report_draws_its_curves_and_asks_nothing_of_the_network(run: Path) 
         page.wait_for_selector(".js-plotly-plot .scatterlayer path.js-line")
         assert "validation loss" in page.inner_text("body")
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
-        evaluations = [line for line in map(json.loads, (run / "metrics.jsonl").open()) if "entropy" in line]
+        evaluations = [
+            line for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "entropy" in line
+        ]
         drawn = page.evaluate("document.querySelector('.chart').data.at(-1)")
         assert (drawn["name"], drawn["y"]) == ("entropy", 2 * [evaluations[0]["entropy"]])
         assert page.locator("a[href='explain.html']").count() == 1
