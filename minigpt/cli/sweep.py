@@ -33,6 +33,7 @@ def sweep(
         raise UserError(f"command line: sweep needs {error.name}; pip install 'minigpt[sweep]'") from None
     from minigpt.experiments import sweep as sweeping
     from minigpt.experiments import sweep_page
+    from minigpt.training.interruption import Interrupted
 
     plan = sweeping.Sweep.load(search)
     study = plan.open()
@@ -40,15 +41,21 @@ def sweep(
     if worker:
         plan.work(study, lambda *_: None)
         return
-    if workers == 1:
-        plan.work(study, lambda study, _: _tell_progress(plan, study))
-    else:
-        _work_together(plan, study, search, workers)
+    stopped = ""
+    try:
+        if workers == 1:
+            plan.work(study, lambda study, _: _tell_progress(plan, study))
+        else:
+            _work_together(plan, study, search, workers)
+    except (Interrupted, KeyboardInterrupt):
+        stopped = sweeping.GO_ON
     best = plan.save_best(study)
     page = plan.folder / "sweep.html"
-    write_page(page, sweep_page.sweep_page(plan, study, best), "mend that, and run the command again")
+    write_page(page, sweep_page.sweep_page(plan, study, best, stopped), "mend that, and run the command again")
     typer.echo(sweep_page.describe(plan, study))
     typer.echo(f"history, importance and curves: {page}")
+    if stopped:
+        raise Interrupted(stopped)
     if best is None:
         raise UserError(f"{search}: no trial ended well; mend the reason, and choose another study.name")
     typer.echo(f"best recipe: {best}; train it with: minigpt train {typed(best)}")
@@ -58,9 +65,6 @@ def sweep(
 
 def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) -> None:
     """Start the workers, tell how far they are, and end when they have; end them where this process is to end."""
-    from minigpt.experiments.sweep import GO_ON
-    from minigpt.training.interruption import Interrupted
-
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     command = [sys.executable, "-m", "minigpt", "sweep", str(search), "--worker"]
     logs = [plan.folder / f"worker-{i + 1}.log" for i in range(workers)]
@@ -81,8 +85,6 @@ def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) ->
             if ended != told:
                 told = ended
                 _tell_progress(plan, study)
-    except KeyboardInterrupt:
-        raise Interrupted(GO_ON) from None
     finally:
         for process in processes:
             process.terminate()

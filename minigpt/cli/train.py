@@ -26,7 +26,7 @@ def train(
     overwrite: Annotated[bool, typer.Option(help="Replace the run folder if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Two steps and one evaluation; writes nothing.")] = False,
     find_lr: Annotated[
-        bool, typer.Option("--find-lr", help="Raise the learning rate until the loss explodes, and suggest one.")
+        bool, typer.Option("--find-lr", help="Raise the learning rate until the loss rises, and suggest one.")
     ] = False,
 ) -> None:
     """Train a model by a recipe (YAML), or go on with a run."""
@@ -72,17 +72,26 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
         typer.echo(f"dry run: two steps, one evaluation (loss {evaluation.loss:.4f}); nothing was written")
         return
     from minigpt.experiments.rate_page import rate_page
+    from minigpt.training.interruption import Interrupted
 
     test = rehearsal.find_learning_rate(config)
+    findings = test.findings()
+    if test.suggestion:
+        share = test.suggestion / config.optimizer.learning_rate
+        rates = {"optimizer.learning_rate": test.suggestion}
+        if config.optimizer.name == "muon":
+            rates["optimizer.adamw_learning_rate"] = share * config.optimizer.adamw_learning_rate
+        words = " ".join(f"{key}={rate:.2g}" for key, rate in rates.items())
+        findings.append(
+            f"{rehearsal.DONE:.0%} of the fall was done at {words}: a good rate to begin with (dotted in the picture)"
+        )
     path = Path("runs") / f"{config.run.name}-learning-rates.html"
     path.parent.mkdir(exist_ok=True)
-    write_page(path, rate_page(config.run.name, test), "mend that, and run the command again")
-    share = test.suggestion / config.optimizer.learning_rate
-    rates = {"optimizer.learning_rate": test.suggestion}
-    if config.optimizer.name == "muon":
-        rates["optimizer.adamw_learning_rate"] = share * config.optimizer.adamw_learning_rate
-    typer.echo(f"the loss falls fastest at {' '.join(f'{key}={rate:.2g}' for key, rate in rates.items())}")
+    write_page(path, rate_page(config.run.name, test, findings), "mend that, and run the command again")
+    typer.echo("\n".join(findings))
     typer.echo(f"losses at all rates: {path}")
+    if test.stopped:
+        raise Interrupted("the picture has what was tried")
 
 
 def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:
@@ -95,6 +104,7 @@ def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
     from minigpt.evaluation.text import assess
+    from minigpt.experiments.report import write_report
     from minigpt.hardware.device import choose_device
     from minigpt.inspection import page
     from minigpt.runs import load_run
@@ -104,6 +114,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     run.model.to(choose_device(run.config.run.device))
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
     write_page(run.folder.explain, page.explain(run, page.default_prompt(run), home=True), remedy)
+    write_report(run.folder)  # again, now that it has something to link to
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")
     typer.echo(f"\n{sample.strip()}\n")

@@ -13,6 +13,11 @@ def flatten(config: Config) -> dict[str, Any]:
 def follows(config: Config, name: str) -> bool:
     """Whether a hyperparameter has just the value that it gets from the others where nobody sets it."""
     section, key = name.split(".", 1)
-    values = getattr(config, section).model_dump()
-    value, default = values.pop(key), type(getattr(config, section)).model_fields[key].default
-    return default is None and getattr(type(getattr(config, section))(**values), key) == value
+    values = getattr(config, section)
+    kind, others = type(values), values.model_dump(exclude={key})
+    if kind.model_fields[key].default is not None:
+        return False
+    try:
+        return bool(getattr(kind(**others), key) == getattr(values, key))
+    except ValueError:  # the others give no value for it
+        return False

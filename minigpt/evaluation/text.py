@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,19 +51,26 @@ def assess(run: Run, text: str | None = None, stride: int | None = None) -> dict
         "perplexity": result.perplexity,
         "bits_per_byte": result.bits_per_byte,
     }
-    begins_whole = int(tokens[:1][0]) == run.tokenizer.end_of_text
-    if text is None and run.config.data.source == "stories" and begins_whole:
-        entropy = stories_entropy(tokens, run.tokenizer)
-        figures |= {"entropy": entropy, "gap": result.loss / entropy - 1}
-    return figures
+    entropy = known_entropy(run.config.data.source, tokens, run.tokenizer) if text is None else None
+    return figures if entropy is None else figures | {"entropy": entropy, "gap": result.loss / entropy - 1}
 
 
-def stories_entropy(tokens: TokenStream, tokenizer: Tokenizer) -> float:
-    """Nats per token of the built-in stories in `tokens` under their own grammar: no model can do better on average."""
-    ids = tokens[:]
+def known_entropy(
+    source: str | None, tokens: TokenStream, tokenizer: Tokenizer, limit: int = sys.maxsize
+) -> float | None:
+    """Nats per token that no model can stay below on average, over the whole documents in `limit` tokens and one more.
+
+    Known are the built-in stories, by their own grammar; None for other texts and where the first document is cut.
+    """
+    ids = tokens[: min(limit, len(tokens)) + 1]
     ends = np.flatnonzero(ids == tokenizer.end_of_text)
+    if source != "stories" or not len(ends) or ends[0] != 0:
+        return None
+    if len(ids) < len(tokens):
+        ids = ids[: ends[-1] + 1]
     texts = (tokenizer.decode(part[part != tokenizer.end_of_text].tolist()) for part in np.split(ids, ends))
-    return -sum(stories.log_probability(text) for text in texts if text) / (len(tokens) - 1)
+    nats = -sum(stories.log_probability(text) for text in texts if text)
+    return nats / (len(ids) - 1) if nats else None
 
 
 def validation_tokens(run: Run, remedy: str = "") -> TokenStream:

@@ -12,20 +12,28 @@ from markupsafe import Markup, escape
 
 from minigpt.storage.metrics import Metrics
 
-AXES = {"step": "steps", "tokens": "tokens", "seconds": "seconds"}
+AXES = ("step", "tokens", "seconds")
 """What progress can be measured in."""
 
 
 def curve(name: str, metrics: Sequence[Metrics], key: str, axis: str = "step", **look: Any) -> dict[str, Any]:
-    """One metric of a run along its progress, of the lines that have it."""
+    """One metric of a run along its progress, of the lines that have it, or of each so manieth where they are many."""
     lines = [line for line in metrics if key in line]
+    lines = lines[:: -(len(lines) // DRAWN + 1)][::-1]
     mode = "lines+markers" if len(lines) <= MARKED else "lines"
     x, y = [line[axis] for line in lines], [line[key] for line in lines]
     return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, **look}
 
 
-MARKED = 40
-"""Points up to which each is marked."""
+def level(name: str, metrics: Sequence[Metrics], value: float, axis: str = "step") -> dict[str, Any]:
+    """A value that stays the same along a run's progress."""
+    ends = [line[axis] for line in (metrics[0], metrics[-1])]
+    look = {"mode": "lines", "line": {"dash": "dash", "color": "#2f8f5b"}}
+    return {"type": "scatter", "name": name, "x": ends, "y": [value, value], **look}
+
+
+MARKED, DRAWN = 40, 2000
+"""Points up to which each is marked, and about how many a curve has."""
 LOG = {"type": "log", "tickformat": ".3~g"}
 """An axis for losses, on which small differences at the end show."""
 AXIS = {
@@ -53,8 +61,19 @@ def smoothed(metrics: Sequence[Metrics], key: str, share: float = 0.01) -> list[
     return lines
 
 
-def chart(title: str, curves: Sequence[Mapping[str, Any]], x_title: str = "step", **layout: Any) -> Markup:
-    """A figure with some curves, as HTML."""
+def chart(
+    title: str,
+    curves: Sequence[Mapping[str, Any]],
+    x_title: str = "step",
+    told: str | None = None,
+    axes: Mapping[str, Any] | None = None,
+    **layout: Any,
+) -> Markup:
+    """A figure with some curves, as HTML.
+
+    `told` is said to whoever cannot see it, otherwise where each curve begins and ends. `axes` are other x values that
+    the page's control may ask for.
+    """
     whole = {
         "height": 340,
         "margin": {"l": 60, "r": 20, "t": 30, "b": 40},
@@ -66,10 +85,8 @@ def chart(title: str, curves: Sequence[Mapping[str, Any]], x_title: str = "step"
         "font": {"color": "#767b88"},
         **layout,
     }
-    figure = json.dumps(
-        {"data": list(curves), "layout": whole, "config": {"displayModeBar": False, "responsive": True}}
-    )
-    label = escape(f"{title}: {summary(curves)}")
+    figure = json.dumps({"data": list(curves), "layout": whole, "axes": axes})
+    label = escape(f"{title}: {told or summary(curves)}")
     return Markup(  # noqa: S704 - no text can end the element that it stands in
         f'<h3>{escape(title)}</h3><div class="chart" role="img" aria-label="{label}"></div>'
         f'<script type="application/json">{figure.replace("<", chr(92) + "u003c")}</script>'
@@ -95,20 +112,3 @@ def plotly_library() -> str:
     """The library that draws the figures, for a page that asks nothing of the network: gzip in base64."""
     script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
     return base64.b64encode(gzip.compress(script.read_bytes(), 6, mtime=0)).decode()
-
-
-def axis_buttons(curves: Sequence[tuple[Sequence[Metrics], str]]) -> list[dict[str, Any]]:
-    """Buttons over a chart of these metrics, each of a run, that measure progress in something else."""
-    buttons = [
-        {
-            "label": label,
-            "method": "update",
-            "args": [
-                {"x": [[line[axis] for line in metrics if key in line] for metrics, key in curves]},
-                {"xaxis.title.text": label},
-            ],
-        }
-        for axis, label in AXES.items()
-    ]
-    place = {"direction": "left", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
-    return [{"type": "buttons", **place, "buttons": buttons}]

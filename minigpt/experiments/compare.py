@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from minigpt.config.hyperparameters import Config
-from minigpt.config.keys import flatten, follows
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
+from minigpt.experiments.differences import differences
 from minigpt.model.gpt import GPT
 from minigpt.runs import RunFolder, load_config, open_folder
 from minigpt.storage.metrics import Metrics
@@ -21,8 +21,6 @@ from minigpt.training.budget import share_spent
 from minigpt.training.continuation import text_of
 from minigpt.training.metrics import read_metrics
 
-NAMES = ("run.name", "run.directory", "data.directory", "data.sha256")
-"""Keys that say where something is; they mean nothing here."""
 SEED = "run.seed"
 FEW = 3
 """Differences up to which a setting is called by them."""
@@ -84,6 +82,8 @@ class Comparison:
     notes: list[str]
     comparable: bool
     """Whether they were judged by the same text."""
+    common: dict[str, Any]
+    """Keys in which all runs agree, with their values."""
 
     @property
     def verdicts(self) -> list[str]:
@@ -107,10 +107,9 @@ class Comparison:
         }
 
     def rows(self) -> list[list[str]]:
-        """A table for people, its head first."""
-        keys = list(self.runs[0].settings)
-        head = ["run", *keys, *COLUMNS]
-        return [head, *([run.run, *(_text(run.settings[key]) for key in keys), *_figures(run)] for run in self.runs)]
+        """A table for people, its head first: what differs, then what came out."""
+        head = ["run", *self.runs[0].settings, *COLUMNS]
+        return [head, *([run.run, *map(_text, run.settings.values()), *_figures(run)] for run in self.runs)]
 
     def describe(self) -> str:
         """For the terminal."""
@@ -138,26 +137,18 @@ def compare(paths: Sequence[Path]) -> Comparison:
     if len({folder.path.resolve() for folder in folders}) < len(folders):
         raise UserError("command line: a run is named twice; name each once")
     configs = [load_config(folder) for folder in folders]
-    flat = [flatten(config) for config in configs]
     texts = {text_of(folder) for folder in folders}
-    names = NAMES if len(texts) > 1 or None in texts else (*NAMES, "data.source")
-    differing = [
-        key
-        for key in flat[0]
-        if key not in names
-        and len({repr(one[key]) for one in flat}) > 1
-        and not all(follows(config, key) for config in configs)
-    ]
+    common, differing = differences(configs, same_text=len(texts) == 1 and None not in texts)
     runs = [
-        summarise(folder, config, {key: one[key] for key in differing})
-        for folder, config, one in zip(folders, configs, flat, strict=True)
+        summarise(folder, config, settings)
+        for folder, config, settings in zip(folders, configs, differing, strict=True)
     ]
     notes = []
     judged = ("data", "training.evaluation_tokens")
-    comparable = not any(key.startswith(judged) for key in differing)
+    comparable = not any(key.startswith(judged) for key in runs[0].settings)
     if not comparable:
         notes.append("note: these runs were judged by different texts, so that their results cannot be compared")
-    measure = "bits_per_byte" if any(key.startswith("tokenizer") for key in differing) else "loss"
+    measure = "bits_per_byte" if any(key.startswith("tokenizer") for key in runs[0].settings) else "loss"
     if measure != "loss":
         notes.append(
             "note: their tokens differ, so that bits per byte count and not the loss per token; and as many tokens are "
@@ -166,7 +157,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     unfinished = [Path(run.run).name for run in runs if not run.ended]
     if unfinished:
         notes.append(f"note: not at the end of their budgets (training, stopped or pruned): {', '.join(unfinished)}")
-    return Comparison(runs, measure, settings_of(runs, measure), notes, comparable)
+    return Comparison(runs, measure, settings_of(runs, measure), notes, comparable, common)
 
 
 def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Summary:

@@ -4,41 +4,77 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minigpt.experiments.charts import LOG, axis_buttons, chart, curve, smoothed
+from markupsafe import Markup
+
+from minigpt.experiments.charts import AXES, LOG, chart, curve, level, smoothed
 from minigpt.experiments.compare import Comparison
 from minigpt.experiments.pages import render
 from minigpt.runs import RunFolder
+from minigpt.storage.metrics import Metrics
 from minigpt.training.metrics import read_metrics
 
-COLOURS = ("#3457d5", "#d66014", "#2a8f5b", "#a03ab0", "#b8860b", "#c0392b", "#0f8b9d", "#6b7280")
+TITLES = {
+    "loss": ("validation loss (nats per token)", "training loss (nats per token, running mean)"),
+    "bits_per_byte": (
+        "bits per byte of the validation text",
+        "bits per byte of the training text (running mean, as if its tokens were as long as the validation text's)",
+    ),
+}
 
 
 def compare_page(comparison: Comparison, samples: Sequence[tuple[str, str]]) -> str:
     """The comparison as a page (HTML), with what each run wrote."""
-    key = "validation_loss" if comparison.measure == "loss" else comparison.measure
-    curves, drawn = [], []
-    for i, run in enumerate(comparison.runs):
-        metrics, colour = read_metrics(RunFolder(Path(run.run))), COLOURS[i % len(COLOURS)]
-        drawn.append((metrics, key))
-        curves.append(curve(run.run, metrics, key, legendgroup=run.run, line={"color": colour}))
-        if key == "validation_loss":
-            training = smoothed(metrics, "loss")
-            pale: dict[str, Any] = {
-                "opacity": 0.45,
-                "showlegend": False,
-                "line": {"color": colour, "dash": "dot", "width": 1},
-            }
-            drawn.append((training, "loss"))
-            curves.append(curve(f"{run.run}, training", training, "loss", legendgroup=run.run, **pale))
-    loss = chart(
-        {
-            "loss": "loss (nats per token) of validation text and, dotted, of training text",
-            "bits_per_byte": "bits per byte of validation text",
-        }[comparison.measure],
-        curves,
-        height=460,
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        updatemenus=axis_buttons(drawn),
-        yaxis=LOG,
+    seeds = [["setting", "seeds", f"mean {comparison.measure}", "spread"]]
+    for one in comparison.settings:
+        spread = "" if one.spread is None else f"{one.spread:.4f}"
+        seeds.append([one.name, str(len(one.results)), f"{one.mean:.4f}", spread])
+    return render(
+        "compare.html.jinja",
+        comparison=comparison,
+        rows=comparison.rows(),
+        seeds=seeds,
+        axes=AXES,
+        charts=charts(comparison),
+        samples=samples,
     )
-    return render("compare.html.jinja", comparison=comparison, rows=comparison.rows(), chart=loss, samples=samples)
+
+
+def charts(comparison: Comparison) -> list[Markup]:
+    """What the runs are judged by along their progress, on the validation text and on the training text."""
+    runs = {run.run: measured(read_metrics(RunFolder(Path(run.run))), comparison.measure) for run in comparison.runs}
+    means = {run: smoothed(lines, "training") for run, lines in runs.items()}
+    floors = {round(line["floor"], 4): lines for lines in runs.values() for line in lines if "floor" in line}
+    longest = max(runs.values(), key=len)
+
+    def validation(axis: str) -> list[dict[str, Any]]:
+        curves = [curve(run, lines, "validation", axis) for run, lines in runs.items()]
+        return [*curves, *(level("entropy", longest, floor, axis) for floor in floors)]
+
+    def training(axis: str) -> list[dict[str, Any]]:
+        return [curve(run, lines, "training", axis) for run, lines in means.items()]
+
+    below = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}
+    return [
+        chart(
+            title,
+            curves("step"),
+            axes={axis: [one["x"] for one in curves(axis)] for axis in AXES},
+            height=460,
+            legend=below,
+            yaxis=LOG,
+        )
+        for title, curves in zip(TITLES[comparison.measure], (validation, training), strict=True)
+    ]
+
+
+def measured(metrics: Sequence[Metrics], measure: str) -> list[Metrics]:
+    """Lines of metrics with `validation`, `training` and the entropy, `floor`, in what runs are judged by."""
+    evaluations = [line for line in metrics if "validation_loss" in line]
+    last = evaluations[-1] if evaluations else {"validation_loss": 1.0, "bits_per_byte": 1.0}
+    unit = 1.0 if measure == "loss" else last["bits_per_byte"] / last["validation_loss"]
+    keys = {"validation_loss": "validation", "loss": "training", "entropy": "floor"}
+    progress = ({axis: line[axis] for axis in AXES} for line in metrics)
+    return [
+        {**place, **{new: unit * line[key] for key, new in keys.items() if key in line}}
+        for place, line in zip(progress, metrics, strict=True)
+    ]

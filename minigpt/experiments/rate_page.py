@@ -5,16 +5,16 @@ from minigpt.experiments.pages import render
 from minigpt.training.rehearsal import RateTest
 
 
-def rate_page(name: str, test: RateTest) -> str:
-    """The loss over the learning rate, with the suggestion (HTML)."""
+def rate_page(name: str, test: RateTest, findings: list[str]) -> str:
+    """The loss over the learning rate, with the suggestion dotted (HTML)."""
     losses = {"type": "scatter", "mode": "lines", "name": "loss", "x": test.rates, "y": test.losses}
     mark = {"type": "line", "x0": test.suggestion, "x1": test.suggestion, "y0": 0, "y1": 1, "yref": "paper"}
+    dotted = {**mark, "line": {"dash": "dot", "color": "#d66014"}}
     picture = chart(
         "training loss while the learning rate is raised",
         [losses],
-        x_title="optimizer.learning_rate",
         height=460,
-        shapes=[{**mark, "line": {"dash": "dot", "color": "#d66014"}}],
+        shapes=[dotted] if test.suggestion else [],
         xaxis={"title": {"text": "optimizer.learning_rate"}, "type": "log"},
     )
-    return render("rates.html.jinja", name=name, chart=picture, suggestion=test.suggestion)
+    return render("rates.html.jinja", name=name, chart=picture, findings=findings)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from markupsafe import Markup
 
 from minigpt.config.recipe import load_recipe, to_yaml
 from minigpt.experiments.budget import choose
-from minigpt.experiments.charts import LOG, chart, curve, smoothed
+from minigpt.experiments.charts import LOG, chart, curve, level, smoothed
 from minigpt.experiments.pages import render
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_engine
@@ -30,41 +31,50 @@ REFRESH = 10
 
 @contextmanager
 def reported() -> Iterator[Hooks]:
-    """Hooks that choose what is `auto` and write a run's report at each evaluation, and once more at its end."""
+    """Hooks that choose what is `auto` and write a run's report at each evaluation, and once more however it ends."""
     folders: list[RunFolder] = []
+    stopped = ""
 
     def report(folder: RunFolder, _spent: float, _loss: float) -> None:
-        folders[:] = [folder]
-        write_report(folder, finished=False)
+        write_report(folder, goes_on=True)
 
     try:
-        yield Hooks(on_evaluation=report, choose=choose)
+        yield Hooks(on_start=folders.append, on_evaluation=report, choose=choose)
+    except BaseException as error:
+        stopped = str(error) or "interrupted"
+        raise
     finally:
         for folder in folders:
             with suppress(OSError):  # a full disk has been told of already
-                write_report(folder)
+                write_report(folder, stopped=stopped)
 
 
-def write_report(folder: RunFolder, finished: bool = True) -> None:
-    """Write the page from the run's config and metrics; one of a run that has not `finished` loads itself again."""
+def write_report(folder: RunFolder, goes_on: bool = False, stopped: str = "") -> None:
+    """Write the page from the run's config and metrics; that of one that `goes_on` loads itself again.
+
+    `stopped` says why a run did not come to its end.
+    """
     metrics = read_metrics(folder)
     samples = [line for line in metrics if "sample" in line]
     config = load_recipe(folder.config)
     html = render(
         "report.html.jinja",
         name=folder.path.name,
-        refresh=None if finished else REFRESH,
+        refresh=REFRESH if goes_on else None,
+        stopped=stopped,
+        explain=folder.explain.name if folder.explain.is_file() else None,
         charts=charts(metrics),
         samples=samples,
-        last=samples[-1] if samples else None,
+        last=metrics[-1] if metrics else None,
         best=min((line["validation_loss"] for line in samples), default=None),
+        entropy=known_entropy(metrics),
         config=to_yaml(config),
         surroundings=surroundings(choose_engine(config.run)),
     )
     write_whole(folder.report, html.encode())
 
 
-def charts(metrics: list[Metrics]) -> list[str]:
+def charts(metrics: list[Metrics]) -> list[Markup]:
     """The curves of a run: losses and the gap between them, learning rate, gradient, speed."""
     faint: dict[str, Any] = {
         "opacity": 0.3,
@@ -72,14 +82,15 @@ def charts(metrics: list[Metrics]) -> list[str]:
         "showlegend": False,
         "line": {"color": "#8a93a8", "width": 1},
     }
-    loss = smoothed(metrics, "loss")
+    loss, entropy = smoothed(metrics, "loss"), known_entropy(metrics)
     return [
         chart(
             "loss (nats per token)",
             [
-                curve("training, every step", metrics, "loss", **faint),
+                curve("training, single steps", metrics, "loss", **faint),
                 curve("training", loss, "loss", line={"color": "#3457d5"}),
                 curve("validation", metrics, "validation_loss", line={"color": "#d66014"}),
+                *([] if entropy is None else [level("entropy", metrics, entropy)]),
             ],
             height=420,
             yaxis=LOG,
@@ -93,12 +104,17 @@ def charts(metrics: list[Metrics]) -> list[str]:
         chart(
             "norm of the gradient",
             [
-                curve("every step", metrics, "gradient_norm", **faint),
+                curve("single steps", metrics, "gradient_norm", **faint),
                 curve("mean", smoothed(metrics, "gradient_norm"), "gradient_norm"),
             ],
         ),
         chart("tokens per second", [curve("speed", smoothed(metrics, "tokens_per_second"), "tokens_per_second")]),
     ]
+
+
+def known_entropy(metrics: list[Metrics]) -> float | None:
+    """Of the text that the run is evaluated on; None where nobody knows it, or before the first evaluation."""
+    return next((line["entropy"] for line in metrics if "entropy" in line), None)
 
 
 def generalisation_gap(metrics: list[Metrics], smooth_loss: list[Metrics]) -> list[Metrics]:

@@ -30,7 +30,7 @@ def ranked(study: "Study") -> "list[FrozenTrial]":
 
 def rows(trials: "Sequence[FrozenTrial]", keys: Sequence[str]) -> list[list[str]]:
     """A table, its head first: trial, state, loss, setting, minutes, tokens, what went wrong."""
-    table = [["trial", "state", "loss", *(key.split(".", 1)[1] for key in keys), "minutes", "tokens", ""]]
+    table = [["trial", "state", "loss", *(key.split(".", 1)[1] for key in keys), "minutes", "tokens", "error"]]
     for trial in trials:
         minutes = f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else ""
         setting = [_text(trial.params.get(key, "")) for key in keys]
@@ -54,13 +54,14 @@ def describe(sweep: Sweep, study: "Study", most: int = 10) -> str:
     return "\n".join([*lines, f"{len(trials)} trials: {counts}"])
 
 
-def sweep_page(sweep: Sweep, study: "Study", best: "Path | None") -> str:
-    """History, importance, parallel coordinates and losses over time (HTML)."""
+def sweep_page(sweep: Sweep, study: "Study", best: "Path | None", stopped: str = "") -> str:
+    """History, importance, parallel coordinates and losses over time (HTML); why it was `stopped`, if it was."""
     trials = ranked(study)
     charts = [history(trials), *importance(trials), *parallel(sweep, trials), losses(trials)]
     return render(
         "sweep.html.jinja",
         name=sweep.search.study.name,
+        stopped=stopped,
         charts=charts,
         rows=rows(trials, list(sweep.search.space)),
         best=best.read_text(encoding="utf-8") if best else "",
@@ -103,8 +104,9 @@ def importance(trials: "Sequence[FrozenTrial]") -> list[Markup]:
         )
     shares = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
     names, values = list(shares)[::-1], list(shares.values())[::-1]
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
     bars = {"type": "bar", "orientation": "h", "x": values, "y": names}
-    return [chart("importance for being among the best", [bars], x_title="share", yaxis={"automargin": True})]
+    return [chart("importance for being among the best", [bars], x_title="share", told=told)]
 
 
 def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
@@ -139,7 +141,8 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
     names = [*(key.replace(".", ".<br>").replace("_", "_<br>") for key in keys), "loss"]  # so that a phone shows them
     axis = {"tickvals": list(range(len(names))), "ticktext": names, "tickangle": 0, "range": [-0.2, len(names) - 0.6]}
     title, hidden = "settings and losses (dotted: stopped early)", {"visible": False, "range": [-0.08, 1.08]}
-    return [chart(title, lines, xaxis=axis, yaxis=hidden, annotations=ticks, showlegend=False, height=420)]
+    told = "what the table below says, as a line for each trial"
+    return [chart(title, lines, told=told, xaxis=axis, yaxis=hidden, annotations=ticks, showlegend=False, height=420)]
 
 
 def losses(trials: "Sequence[FrozenTrial]") -> Markup:

@@ -7,18 +7,20 @@ from minigpt.config.hyperparameters import Config
 from minigpt.data.sources import Source, open_source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
 from minigpt.errors import UserError
+from minigpt.evaluation.text import known_entropy
 from minigpt.tokenizers import Tokenizer, load_tokenizer
 from minigpt.training.distributed import Processes
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text by its fingerprint, a tokenizer, and the text as its tokens."""
+    """A text by its fingerprint, a tokenizer, the text as its tokens, the entropy of what is evaluated on if known."""
 
     text: str
     tokenizer: Tokenizer
     train: TokenStream
     validation: TokenStream
+    entropy: float | None
 
 
 def prepare_corpus(
@@ -46,4 +48,6 @@ def prepare_corpus(
             f"model.context_length = {config.model.context_length} needs one more than that; "
             "give a longer text or a shorter context"
         )
-    return Corpus(source.fingerprint, tokenizer, tokens.train, tokens.validation)
+    limit = config.training.evaluation_tokens
+    entropy = known_entropy(config.data.source, tokens.validation, tokenizer, limit) if processes.first else None
+    return Corpus(source.fingerprint, tokenizer, tokens.train, tokens.validation, entropy)

@@ -13,6 +13,8 @@ from minigpt.training.corpus import Corpus
 class Hooks:
     """Functions that the trainer calls."""
 
+    on_start: Callable[[RunFolder], None] | None = None
+    """Told of the run when its folder is there, in the first process."""
     on_evaluation: Callable[[RunFolder, float, float], None] | None = None
     """Told of every evaluation, in the first process: the run, the share of its budget that is used up, the loss."""
     on_end: Callable[[RunFolder, Corpus], None] | None = None

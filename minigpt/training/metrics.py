@@ -39,7 +39,8 @@ class MetricsLog:
         self._curves = curves
 
     def write(self, **metrics: object) -> None:
-        """Write one line at once."""
+        """Write one line at once, without what is None."""
+        metrics = {name: value for name, value in metrics.items() if value is not None}
         text = json.dumps(metrics, allow_nan=False)
         self._file.write(f'{text[:-1]}, "{KEY}": "{checksum(text.encode())}"}}\n')
         if self._curves is not None:

@@ -24,17 +24,53 @@ LOWEST, HIGHEST = 1e-3, 1e2
 """Shares of the recipe's learning rates between which they are tested."""
 DIVERGED = 1.5
 """A smoothed loss so many times the lowest so far ends the test."""
-SMOOTHING, SPAN = 0.9, 10
-"""How much of the mean loss is kept from step to step, and the steps over which a slope is taken."""
+SMOOTHING = 0.9
+"""How much of the mean loss is kept from step to step."""
+DONE = 0.7
+"""Share of its whole fall that the loss has done at the rate that is suggested (docs/experiments.md)."""
+BEGUN, RISEN = 0.05, 1.05
+"""Share of it by which the fall has begun, and how many times the lowest loss is a rise."""
 
 
 @dataclass(frozen=True)
 class RateTest:
-    """Learning rates, the smoothed losses at them, and the rate that is suggested."""
+    """Learning rates from low to high, and the smoothed losses at them."""
 
     rates: list[float]
     losses: list[float]
-    suggestion: float
+    stopped: bool = False
+    """Whether it was told to stop before its end."""
+
+    @property
+    def lowest(self) -> int:
+        """Place of the lowest loss."""
+        return self.losses.index(min(self.losses))
+
+    @property
+    def suggestion(self) -> float | None:
+        """The rate by which most of the fall is done; None where the loss never fell, or was to fall on."""
+        return None if self.stopped or not self.lowest else self._done(DONE)
+
+    def findings(self) -> list[str]:
+        """What came out, in words."""
+        tried = f"from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        if not self.lowest:
+            found = f"the loss did not fall at rates {tried}; try another optimizer.learning_rate"
+        else:
+            risen = [self.rates[i] for i in range(self.lowest, len(self.rates)) if self._has_risen(i)]
+            found = f"of the rates {tried}, the loss fell from {self._done(BEGUN):.2g} to {self.rates[self.lowest]:.2g}"
+            found += f" and began to rise at {risen[0]:.2g}" if risen else ", and did not rise"
+        return [*(["stopped: higher rates were not tried"] if self.stopped else []), found]
+
+    def _done(self, share: float) -> float:
+        begin, end = self.losses[0], min(self.losses)
+        reached = (
+            rate for rate, loss in zip(self.rates, self.losses, strict=True) if loss <= begin + share * (end - begin)
+        )
+        return next(reached)
+
+    def _has_risen(self, i: int) -> bool:
+        return self.losses[i] > RISEN * min(self.losses)
 
 
 def dry_run(config: Config) -> Evaluation:
@@ -47,15 +83,17 @@ def dry_run(config: Config) -> Evaluation:
 def find_learning_rate(config: Config) -> RateTest:
     """Raise all learning rates from step to step, until the loss explodes (range test, Smith 2017)."""
     changes = {"max_steps": TEST_STEPS, "max_minutes": None, "evaluate_every": TEST_STEPS, "patience": None}
+    stopped = False
     with _nowhere(config, changes, wants_compilation=False) as trial:
         folder = RunFolder(Path(trial.run.directory or ""))
         try:
             run.start(trial, hooks=Hooks(rate_factor=raised))
-        except UserError:  # a loss that is not a number: the end that was looked for
+        except (UserError, Interrupted) as end:  # a loss that is not a number: the end that was looked for
             if not read_metrics(folder):
                 raise
+            stopped = isinstance(end, Interrupted)
         lines = [line for line in read_metrics(folder) if "loss" in line]
-    return judge([line["learning_rate"] for line in lines], [line["loss"] for line in lines])
+    return judge([line["learning_rate"] for line in lines], [line["loss"] for line in lines], stopped)
 
 
 def raised(step: int) -> float:
@@ -63,8 +101,8 @@ def raised(step: int) -> float:
     return float(LOWEST * (HIGHEST / LOWEST) ** (step / (TEST_STEPS - 1)))
 
 
-def judge(rates: list[float], losses: list[float]) -> RateTest:
-    """Smooth the losses, cut them off where they explode, and suggest the rate at which they fall fastest.
+def judge(rates: list[float], losses: list[float], stopped: bool = False) -> RateTest:
+    """Smooth the losses, and cut them off where they explode.
 
     A mean that keeps the share s of itself at each step is late by s / (1 - s) steps, which are taken off.
     """
@@ -76,10 +114,7 @@ def judge(rates: list[float], losses: list[float]) -> RateTest:
         if not math.isfinite(smooth[-1]) or smooth[-1] > DIVERGED * min(smooth):
             break
     late = min(round(SMOOTHING / (1 - SMOOTHING)), len(smooth) - 1)
-    smooth, rates = smooth[late:], rates[: len(smooth) - late]
-    slopes = [later - earlier for earlier, later in zip(smooth, smooth[SPAN:], strict=False)]
-    steepest = slopes.index(min(slopes)) + SPAN // 2 if slopes else 0
-    return RateTest(rates, smooth, rates[steepest])
+    return RateTest(rates[: len(smooth) - late], smooth[late:], stopped)
 
 
 @contextmanager

@@ -147,6 +147,8 @@ def _train(
             with in_place(folder):
                 save_recipe(config, folder.config)
                 write_whole(folder.tokenizer, corpus.tokenizer.to_json())
+            if hooks.on_start:
+                hooks.on_start(folder)
             _say(describe(config, folder, corpus, model, engine))
         evaluation = trainer.train(began)
         if processes.first and hooks.on_end:

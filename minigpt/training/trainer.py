@@ -199,6 +199,7 @@ class Trainer:
                 validation_loss=evaluation.loss,
                 perplexity=evaluation.perplexity,
                 bits_per_byte=evaluation.bits_per_byte,
+                entropy=self.corpus.entropy,
                 sample=sample,
             )
             self.keeper.write_index(progress, self.log.position())

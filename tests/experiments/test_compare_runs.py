@@ -13,7 +13,7 @@ from conftest import RECIPE, TINY, minigpt
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.experiments.compare import Setting, compare, verdict
-from minigpt.experiments.compare_page import compare_page
+from minigpt.experiments.compare_page import compare_page, measured
 
 
 @pytest.fixture
@@ -174,19 +174,39 @@ def test_the_page_draws_the_curves_over_steps_tokens_or_seconds(runs: list[Path]
     page_file = tmp_path / "page.html"
     page_file.write_text(compare_page(compare(runs), [("one", "</pre><script>document.title='taken'</script>")]))
 
-    def axis(page: Any) -> Any:
+    def axes(page: Any) -> Any:
         return page.evaluate(
-            "(({layout, data}) => [layout.xaxis.title.text, data[0].x])(document.querySelector('.chart'))"
+            "[...document.querySelectorAll('.chart')].map(({layout, data}) => [layout.xaxis.title.text, data[0].x])"
         )
 
     with chromium(viewport={"width": 400, "height": 800}) as page:
         page.goto(f"file://{page_file}")
-        page.wait_for_selector(".chart .scatterlayer path.js-line")
-        assert page.title() == "4 runs compared"
-        assert axis(page) == ["step", [5, 12]]
-        page.click(".updatemenu-button:has-text('tokens')")
-        assert axis(page) == ["tokens", [90, 90]]
+        assert page.title() == "4 runs compared – minigpt"
+        page.wait_for_function("[...document.querySelectorAll('.chart')].every((place) => place.layout)")
+        assert axes(page) == [["step", [5, 12]], ["step", [1, 2, 6]]]
+        page.select_option("#axis", "tokens")
+        page.wait_for_function("document.querySelectorAll('.chart')[1].layout.xaxis.title.text === 'tokens'")
+        assert axes(page) == [["tokens", [90, 90]], ["tokens", [10, 20, 60]]]
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_what_follows_from_other_settings_is_left_out_and_what_does_not_is_shown(runs: list[Path]) -> None:
+    for path, shape in ((runs[0], {"n_heads": 4, "n_kv_heads": 4, "d_head": 8}), (runs[1], {"n_kv_heads": 1})):
+        recipe = yaml.safe_load((path / "config.yaml").read_text())
+        recipe["model"] |= shape
+        (path / "config.yaml").write_text(yaml.safe_dump(recipe))
+    several = compare(runs[:2]).runs[0].settings  # one key head for two query heads follows from nothing
+    assert list(several) == ["run.seed", "model.n_heads", "model.n_kv_heads"]
+    comparison = compare([runs[0], runs[2]])
+    assert list(comparison.runs[0].settings) == ["model.n_heads", "optimizer.learning_rate"]
+    assert comparison.rows()[0][:3] == ["run", "model.n_heads", "optimizer.learning_rate"]
+    assert comparison.common["model.d_model"] == 32
+    assert not {"model.n_heads", "model.d_head", "run.name"} & comparison.common.keys()
+
+
+def test_the_entropy_is_drawn_in_what_runs_are_judged_by() -> None:
+    line = {"step": 5, "tokens": 9, "seconds": 1.0, "validation_loss": 2.0, "bits_per_byte": 0.5, "entropy": 1.0}
+    assert [measured([line], measure)[0]["floor"] for measure in ("loss", "bits_per_byte")] == [1.0, 0.25]
 
 
 def test_the_same_text_in_two_places_is_one_text(tmp_path: Path) -> None:

@@ -310,6 +310,9 @@ def test_workers_share_a_study_and_end_with_the_command(tmp_path: Path) -> None:
     assert done.status == 130, done.errors
     assert "warning" not in done.errors
     assert "the same command goes on with the search" in done.errors
+    page = (tmp_path / "runs" / "s" / "sweep.html").read_text()
+    assert "Stopped before its end: the same command goes on with the search" in page
+    assert page.count("<td>complete</td>") == 4
     found = trials(tmp_path)
     assert [trial.state.name for trial in found] == ["COMPLETE"] * 4 + ["WAITING"] * 2
     assert len({run for trial in found[:4] for run in trial.user_attrs["runs"].values()}) == 4

@@ -1,12 +1,16 @@
 """A recipe is tried out, and nothing stays behind."""
 
 import math
+import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
 from browser import chromium, needs_chromium
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.training import rehearsal
 from minigpt.training.rehearsal import HIGHEST, LOWEST, TEST_STEPS, judge, raised
 
 
@@ -37,13 +41,19 @@ def test_rates_rise_by_equal_factors() -> None:
     assert raised(11) / raised(10) == pytest.approx(raised(91) / raised(90))
 
 
-def test_the_rate_at_which_the_loss_falls_fastest_is_suggested() -> None:
+def test_the_rate_by_which_most_of_the_fall_is_done_is_suggested() -> None:
     rates = [10 ** (-5 + i / 30) for i in range(150)]
     losses = [3 - 2 / (1 + math.exp(-(i - 75) / 5)) + (math.exp((i - 120) / 4) if i > 110 else 0) for i in range(150)]
     test = judge(rates, losses)
-    assert 70 < rates.index(test.suggestion) < 80
+    assert test.suggestion is not None
+    assert 76 < rates.index(test.suggestion) < 84  # 70% of a logistic fall: 75 + 5 ln(7 / 3) = 79
     assert 105 < len(test.losses) < 125  # and what comes after the explosion is left out
-    assert judge([0.1], [2.0]).suggestion == 0.1
+    (found,) = test.findings()
+    begun, lowest, risen = map(float, re.findall(r"[\d.e-]*\d", found.partition("fell")[2]))
+    assert rates[50] < begun < rates[70] < rates[90] < lowest < risen < rates[115]
+    level = judge([0.1, 0.2], [2.0, 2.0])
+    assert level.suggestion is None
+    assert "did not fall" in level.findings()[0]
 
 
 @needs_chromium
@@ -57,3 +67,20 @@ def test_a_test_of_learning_rates_gives_a_picture_and_a_suggestion(run: Path, tm
         page.goto(f"file://{tmp_path}/runs/stories-learning-rates.html")
         page.wait_for_selector(".js-plotly-plot .scatterlayer path.js-line")
         assert page.locator(".shapelayer path").count() == 1
+        assert "began to rise" in page.inner_text("main")
+
+
+def test_a_stopped_test_of_learning_rates_leaves_a_picture_and_suggests_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_at_60(step: int) -> float:
+        if step == 60:
+            os.kill(os.getpid(), signal.SIGINT)
+        return raised(step)
+
+    monkeypatch.setattr(rehearsal, "raised", stop_at_60)
+    done = minigpt("train", RECIPE, *TINY, "--find-lr", cwd=tmp_path)
+    assert (done.returncode, "interrupted" in done.stderr) == (130, True)
+    assert "stopped: higher rates were not tried" in done.stdout
+    assert "a good rate" not in done.stdout
+    assert "stopped: higher rates" in (tmp_path / "runs" / "stories-learning-rates.html").read_text()

@@ -1,11 +1,21 @@
 "use strict";
-/* The library lies compressed in the page, a fourth of its size; its figures are drawn when it is unpacked. */
-(async () => {
-  const charts = document.querySelectorAll(".chart");
-  if (!("DecompressionStream" in window)) return charts.forEach(chart => chart.append("This browser cannot draw the curves; one of 2023 or later can."));
-  const packed = Uint8Array.from(atob(document.getElementById("library").textContent), letter => letter.charCodeAt(0));
+// Unpacks the library that draws, and has it draw every chart of the page.
+
+async function drawCharts() {
+  const charts = [...document.querySelectorAll(".chart")].map((place) => ({ place, ...JSON.parse(place.nextElementSibling.textContent) }));
+  const packed = Uint8Array.from(atob(document.getElementById("library").textContent), (byte) => byte.charCodeAt(0));
   const library = document.createElement("script");
   library.textContent = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   document.head.append(library);
-  for (const chart of charts) Plotly.newPlot(chart, JSON.parse(chart.nextElementSibling.textContent));
-})();
+  for (const { place, data, layout } of charts) {
+    await Plotly.newPlot(place, data, layout, { displayModeBar: false, responsive: true });
+  }
+  document.getElementById("axis")?.addEventListener("change", ({ target }) => {
+    for (const { place, axes } of charts) {
+      Plotly.update(place, { x: axes[target.value] }, { "xaxis.title.text": target.value });
+    }
+  });
+}
+
+if ("DecompressionStream" in window) drawCharts();
+else document.getElementById("no-charts").hidden = false;
