@@ -51,8 +51,8 @@ def test_an_interrupt_saves_and_the_run_goes_on_as_if_there_had_been_none(
 ) -> None:
     recipe = {"data": {"directory": run.parents[1] / "data"}, "run": {"directory": tmp_path / "run", "name": "tiny"}}
 
-    def interrupt(folder: object, finished: bool = True) -> None:
-        if not finished:
+    def interrupt(folder: object, goes_on: bool = False, stopped: str = "") -> None:
+        if goes_on:
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
