@@ -58,6 +58,8 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
             arguments = ["train", "--resume", str(run)]
         elif not any(word.startswith("data.source") for word in arguments):
             arguments.append(f"data.source={text}")
+    if arguments[0] == "config":
+        arguments.append("run.compile=false")
     if arguments[0] == "import" or f"training.init_from={tmp_path}/back" in arguments:
         back(run, tmp_path, imported=arguments[0] == "train")
     if arguments[0] == "sweep":
