@@ -1,4 +1,4 @@
-"""Every command that the README shows is one that works: here, on the tiny run."""
+"""Every command that the README or a help shows is one that works: here, on the tiny run."""
 
 import contextlib
 import re
@@ -10,6 +10,8 @@ import pytest
 import yaml
 from conftest import TINY, minigpt
 
+from minigpt.cli.examples import EXAMPLES
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -19,6 +21,7 @@ COMMANDS = [
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip() and not line.startswith("#")
 ]
+SHOWN = dict.fromkeys([*COMMANDS, *(example for examples in EXAMPLES.values() for example in examples)])
 MAKE = ("make train", "make test")
 QUICK = ["run.compile=false", "sampling.max_new_tokens=5"]
 """For a recipe that chooses its sizes itself."""
@@ -30,8 +33,8 @@ def test_the_readme_names_the_two_commands_first() -> None:
     assert {"train", "test", "install", "lint", "format", "clean"} <= set(targets)
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in MAKE])
-def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [command for command in SHOWN if command not in MAKE])
+def test_a_command_that_is_shown_works(command: str, run: Path, tmp_path: Path) -> None:
     """With the tiny run in the place of the README's, and few steps where it trains."""
     text = tmp_path / "mine.txt"
     text.write_text("It was a bright cold day in April, and the clocks were striking thirteen. " * 40)
@@ -40,8 +43,8 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     if words[0] == "torchrun":
         assert words[3] == "scripts/train.py"
         return  # tests/training runs it with two processes
-    if "--serve" in words or "--tasks" in words:
-        return  # tests/serving and tests/evaluation run it
+    if {"--serve", "--tasks", "--workers"} & set(words):
+        return  # tests of these run it
     if words[0] == "python":
         assert (ROOT / words[1]).exists()
         words = ["minigpt", Path(words[1]).stem, *words[2:]]
@@ -61,7 +64,7 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     if arguments[0] == "config":
         arguments.append("run.compile=false")
     if arguments[0] == "import" or f"training.init_from={tmp_path}/back" in arguments:
-        back(run, tmp_path, imported=arguments[0] == "train")
+        back(run, tmp_path, words[2] if words[1] == "import" else None)
     if arguments[0] == "sweep":
         arguments[1] = str(small_search(Path(arguments[1]), tmp_path))
     done = minigpt(*arguments, cwd=run.parents[1], stdin=stdin)
@@ -69,11 +72,11 @@ def test_a_command_of_the_readme_works(command: str, run: Path, tmp_path: Path) 
     assert done.stdout
 
 
-def back(run: Path, folder: Path, imported: bool) -> None:
-    """What the README's commands have exported before, and maybe imported."""
-    exported = folder / "exports" / "stories"
+def back(run: Path, folder: Path, wanted: str | None) -> None:
+    """What the README's commands have exported before: what is wanted for import, or else it is imported as well."""
+    exported = wanted or folder / "exports" / "stories"
     steps = [["export", run, "--output", exported], ["import", exported, "--output", folder / "back"]]
-    for words in steps[: 1 + imported]:
+    for words in steps[: 1 if wanted else 2]:
         done = minigpt(*words, cwd=folder)
         assert done.returncode == 0, done.stderr
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from minigpt.cli import compare, config, embeddings, evaluate, explain, export, import_, sample, sweep, tokenize, train
+from minigpt.cli.examples import epilog
 from minigpt.cli.streams import prepare_streams
 from minigpt.errors import UserError
 from minigpt.storage.version import installed_version
@@ -16,6 +17,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog=epilog(""),
 )
 for command in (
     train.train,
@@ -29,8 +31,8 @@ for command in (
     config.config,
     export.export,
 ):
-    app.command()(command)
-app.command("import")(import_.import_model)
+    app.command(epilog=epilog(command.__name__))(command)
+app.command("import", epilog=epilog("import"))(import_.import_model)
 
 CommandLineError: Any = typer.BadParameter.mro()[2]
 """What typer raises for a wrong option or argument; it exports only this descendant of it."""
