@@ -80,11 +80,17 @@ def losses(run: Run, name: str) -> list[tuple[int, float]]:
 
 
 def text_data(
-    run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None, learning: bool = True
+    run: Run,
+    prompt: str,
+    without: Sequence[str] = (),
+    beside: str | None = None,
+    learning: bool = True,
+    others: bool = True,
 ) -> dict[str, Any]:
     """What the model makes of a text, also with some of its parts changed; UserError where that is too long.
 
-    A second text `beside` it and a step of `learning` on it take longer than all the rest.
+    A second text `beside` it and a step of `learning` on it take longer than all the rest; some time is spared without
+    the `others` that read it: the model with each part changed in turn, and earlier checkpoints.
     """
     check_parts(without, run.config.model)
     token_ids = _encoded(run, prompt, "--prompt")
@@ -101,11 +107,11 @@ def text_data(
         "normed": pack(traced.normed[-1]),
         "logits": pack(traced.logits[-1]),
         "attribution": attribution_data(run, traced),
-        "switches": switches_data(run, traced, without),
+        "switches": switches_data(run, traced, without, others),
         "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
         "beside": beside_data(run, token_ids, beside, other_ids) if beside is not None else None,
         "continuations": _continuations(run, token_ids, traced),
-        "stages": [_stage(stage) for stage in stages(run, token_ids, traced)],
+        "stages": [_stage(stage) for stage in (stages(run, token_ids, traced) if others else ())],
     }
 
 

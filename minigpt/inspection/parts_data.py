@@ -49,10 +49,10 @@ def attribution_data(run: Run, traced: Trace) -> dict[str, Any]:
     }
 
 
-def switches_data(run: Run, traced: Trace, asked: Sequence[str]) -> dict[str, Any]:
-    """The likeliest next words with their probabilities, and these with each part off or at its mean, or as asked."""
+def switches_data(run: Run, traced: Trace, asked: Sequence[str], every: bool) -> dict[str, Any]:
+    """The likeliest next words and their probabilities, also with `every` part off or at its mean, and as asked."""
     ids, words = traced.token_ids, np.argsort(-traced.logits[-1])[:CANDIDATES].tolist()
-    single = _switched(run, traced, asked)
+    single = _switched(run, traced, asked) if every else []
     names = single + [name + MEAN for name in single if run.model.n_parameters() <= SMALL]
     rows = [[name] for name in names] if affordable(run.model, len(names), len(ids)) else []
     rows += [list(asked)] if asked and list(asked) not in rows else []

@@ -21,7 +21,7 @@ def tour_data(run: Run) -> dict[str, Any]:
     texts, sides = dict[str, Any](), list[dict[str, Any]]()
     for text in SENTENCES if run.model.n_parameters() <= ROOM else ():
         with suppress(UserError):
-            texts[text] = text_data(run, text, learning=False)
+            texts[text] = text_data(run, text, learning=False, others=False)
     others = [(name, find_tokenizer(name)(SENTENCES[0])) for name in ("character", "byte")]
     for name, tokenizer in [(run.folder.path.name, run.tokenizer), *others]:
         with suppress(UserError):
