@@ -96,6 +96,8 @@ def text_data(
     token_ids = _encoded(run, prompt, "--prompt")
     other_ids = [] if beside is None else _encoded(run, beside, "--beside")
     traced, large = trace(run.model, token_ids), run.model.n_parameters() > SMALL
+    if not np.isfinite(traced.logits).all():
+        raise UserError(f"{run.folder.path}: step {run.step}: the model has diverged; take another with --checkpoint")
     return {
         "prompt": prompt,
         "coarse": large,
@@ -127,11 +129,14 @@ def _encoded(run: Run, text: str, option: str) -> list[int]:
 
 
 def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
-    """The same text in every checkpoint that the run has kept, in order."""
+    """The same text in every checkpoint that the run has kept, in order; a warning where one is of no use."""
     load = _remembered if run.model.n_parameters() <= SMALL else _load
     for step in kept_steps(run.folder):
         try:
-            yield Stage(step, last if step == run.step else trace(load(run.folder.path, step), token_ids))
+            traced = last if step == run.step else trace(load(run.folder.path, step), token_ids)
+            if not np.isfinite(traced.logits).all():
+                raise DamageError(f"{run.folder.path}: step {step}: the model has diverged")
+            yield Stage(step, traced)
         except DamageError as error:
             print(f"warning: {error}; the page goes without it", file=sys.stderr)  # noqa: T201
 

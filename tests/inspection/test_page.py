@@ -14,6 +14,7 @@ from browser import chromium, needs_chromium
 from conftest import minigpt, random_model
 
 from minigpt.config.hyperparameters import SamplingConfig
+from minigpt.errors import UserError
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
 from minigpt.inspection.habits import kept_habits
@@ -222,6 +223,14 @@ def test_a_prompt_that_does_not_fit_and_a_place_that_cannot_be_written_are_told(
     assert (done.returncode, "sees 32 at once" in done.stderr) == (2, True)
     done = minigpt("explain", run, "--prompt", PROMPT, "--output", "/nowhere/at/all.html", cwd=workplace)
     assert (done.returncode, "--output" in done.stderr) == (2, True)
+
+
+def test_a_model_that_has_diverged_is_told_of(run: Path) -> None:
+    diverged = load_run(run)
+    with torch.no_grad():
+        diverged.model.final_norm.weight.fill_(torch.nan)
+    with pytest.raises(UserError, match=r"diverged; take another with --checkpoint"):
+        explain(diverged, PROMPT)
 
 
 def test_a_run_without_a_prompt_is_explained_with_something_of_its_own(loaded: Run) -> None:
