@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.data.progress import bar
 from minigpt.generation.sampler import Request, Sampler
 
 
@@ -111,6 +112,7 @@ def test_a_log_has_lines_and_no_carriage_returns(run: Path) -> None:
     done = minigpt("train", RECIPE, "run.name=logged", *TINY, cwd=run.parents[1])
     assert "\r" not in done.stderr
     lines = done.stderr.splitlines()
+    assert any(line.startswith("inside   ") for line in lines)
     evaluations = [line for line in lines if "validation loss" in line]
     drawings = [line for line in lines if " left, step " in line]
     assert evaluations
@@ -166,3 +168,17 @@ def test_the_report_is_one_file_that_asks_nothing_of_the_network(run: Path) -> N
     assert "<script src" not in page
     for part in ("validation loss", "What it wrote", "Settings", "d_model: 32"):
         assert part in outside_scripts
+
+
+def test_a_log_tells_of_long_work_from_its_first_second_and_then_every_ten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    with bar(desc="learning", total=60, delay=1.0, leave=False) as shown:
+        monkeypatch.setattr(shown, "_time", lambda: clock[0])
+        shown.start_t, shown.last_print_t = 0.0, shown.last_print_t - shown.start_t
+        for second in range(30):
+            clock[0] = float(second)
+            shown.update()
+    told = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert [int(line.split("| ")[1].split("/")[0]) for line in told] == [2, 12, 22]

@@ -98,6 +98,7 @@ def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:
     from minigpt.inspection.habits import TOKENS, keep_habits
     from minigpt.runs import load_run
 
+    typer.echo(f"inside   what heads and neurons do, for {folder.explain}", err=True)
     keep_habits(load_run(folder.path, "last"), corpus.validation[:TOKENS].tolist())
 
 

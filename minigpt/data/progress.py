@@ -28,4 +28,12 @@ def bar(**settings: Any) -> "tqdm[Any]":
     """A bar of tqdm, with its settings, on standard error."""
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(dynamic_ncols=True, **settings)
-    return tqdm(file=_Lines(), **settings | {"mininterval": SECONDS, "miniters": 0})
+    shown = tqdm(file=_Lines(), **settings | {"mininterval": SECONDS, "miniters": 0, "smoothing": 0})
+    if not shown.disable and shown.delay:
+        shown.last_print_t -= SECONDS  # the first line comes as soon as there is something to tell
+    return shown
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, above the bars that are drawn there."""
+    tqdm.write(text, file=sys.stderr)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Literal
 
@@ -78,7 +78,8 @@ def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Pat
         except UserError:
             print(f"warning: {path}: damaged; learned anew", file=sys.stderr)  # noqa: T201
     splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
-    tokenizer = build_tokenizer(kind, vocab_size, (piece.text for split in splits for piece in source.pieces(split)))
+    read = _with_progress(chain.from_iterable(map(source.pieces, splits)), f"learning from {source.description}")
+    tokenizer = build_tokenizer(kind, vocab_size, (piece.text for piece in read))
     make_folder(path.parent, "data.directory")
     tokenizer.save(path)
     return tokenizer
@@ -125,7 +126,8 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
             shards: dict[Split, list[Shard]] = {}
             for split in splits:
                 with ShardWriter(partial, split, np.dtype(dtype)) as writer:
-                    for ids in encoded(_with_progress(source.pieces(split), source.description), tokenizer):
+                    read = _with_progress(source.pieces(split), f"encoding {source.description}")
+                    for ids in encoded(read, tokenizer):
                         writer.write(ids)
                 shards[split] = writer.shards
             manifest = Manifest(FORMAT, source.description, dtype, shards)
@@ -179,9 +181,9 @@ def _grouped(pieces: Iterable[Piece]) -> Iterator[list[tuple[str, bool]]]:
         yield group
 
 
-def _with_progress(pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
+def _with_progress(pieces: Iterable[Piece], what: str) -> Iterator[Piece]:
     """The same pieces, their size shown on standard error where it takes more than a moment."""
-    with bar(desc=f"encoding {name}", unit="B", unit_scale=True, delay=1.0, leave=False) as shown:
+    with bar(desc=what, unit="B", unit_scale=True, delay=1.0, leave=False) as shown:
         for piece in pieces:
             yield piece
             shown.update(len(piece.text))

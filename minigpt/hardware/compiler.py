@@ -48,12 +48,14 @@ class Compiler:
         self._trial = threading.Thread(target=self._try, args=(config, batch_size, engine), daemon=True)
         self._trial.start()
 
-    def compile(self, model: GPT, warn: Callable[[str], None]) -> bool:
+    def compile(self, model: GPT, say: Callable[[str], None]) -> bool:
         """Compile the model's parts in place, one block for all. False, after one warning, if it fails."""
+        if self._trial.is_alive():
+            say("compile  takes half a minute the first time, then seconds; run.compile=false does without")
         self._trial.join()
         if self._error is not None:
             reason = (str(self._error).strip() or type(self._error).__name__).splitlines()[0]
-            warn(f"torch.compile does not work here, training goes on without it ({reason[:200]})")
+            say(f"torch.compile does not work here, training goes on without it ({reason[:200]})")
             return False
         for module in (model.dropout, *model.blocks):
             module.compile()

@@ -13,6 +13,8 @@ import tempfile
 from ctypes import c_int64, c_void_p
 from pathlib import Path
 
+from tqdm import tqdm
+
 from minigpt.hardware.instructions import instructions
 
 SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
@@ -67,6 +69,7 @@ def _load(command: list[str]) -> ctypes.CDLL | None:
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "minigpt", name)
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
+            tqdm.write("compile  the code for inference, for some seconds, once", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 subprocess.run([*command, SOURCE, "-o", Path(folder, name)], check=True, capture_output=True)  # noqa: S603
                 Path(folder, name).replace(kept)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from minigpt.data.progress import bar
+from minigpt.data.progress import bar, say
 from minigpt.errors import UserError
 from minigpt.runs import Index, RunFolder
 from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
@@ -115,7 +115,7 @@ class ProgressBar:
         self._validation = f", validation {loss:.3f}"
         if not self._bar.disable:
             text = " ".join(sample.split())
-            self._bar.write(f"step {step:>6}  validation loss {loss:.4f}  {text[:90]}", file=self._bar.fp)
+            say(f"step {step:>6}  validation loss {loss:.4f}  {text[:90]}")
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -112,6 +112,7 @@ def _train(
         )
     if config.run.tensorboard:
         check_tensorboard()
+    say = _say if processes.first else _keep_quiet
     engine = choose_engine(config.run, processes.local_rank)
     at_least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 2})
     check_memory(config, at_least, engine.device, processes.world_size)
@@ -132,9 +133,9 @@ def _train(
     model.initialise(config.run.seed)
     if initial:
         initial.load(model)
-        _say(f"from     {initial.describe()}")
+        say(f"from     {initial.describe()}")
     model.to(engine.device).train()
-    compiled = compiler is not None and compiler.compile(model, _say)
+    compiled = compiler is not None and compiler.compile(model, say)
     config = config.model_copy(
         update={
             "run": config.run.model_copy(update={"precision": engine.precision, "compile": compiled}),
@@ -198,3 +199,7 @@ def describe(config: Config, folder: RunFolder, corpus: Corpus, model: GPT, engi
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
+
+
+def _keep_quiet(_text: str) -> None:
+    """What the first of several processes says."""
