@@ -2,19 +2,20 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
 from minigpt.inspection.embeddings import Embedding
-from minigpt.inspection.habits import kept_habits
+from minigpt.inspection.habits import Habits, kept_habits
 from minigpt.inspection.intervene import check_parts
 from minigpt.inspection.learning import surprises, updates
 from minigpt.inspection.own_text import own_texts
@@ -64,7 +65,7 @@ def model_data(run: Run) -> dict[str, Any]:
         "rows": {"tokens": shown, **pack_rows(rows[shown])},
         "scale": run.model.embedding_scale,
         "weights": pack_weights(run.model),
-        "habits": habits and asdict(habits),
+        "habits": habits and TypeAdapter(Habits).dump_python(habits),
         "losses": {name: losses(run, name) for name in ("loss", "validation_loss")},
     }
 
