@@ -90,8 +90,8 @@ def text_data(
 ) -> dict[str, Any]:
     """What the model makes of a text, also with some of its parts changed; UserError where that is too long.
 
-    A second text `beside` it and a step of `learning` on it take longer than all the rest; some time is spared without
-    the `others` that read it: the model with each part changed in turn, and earlier checkpoints.
+    A second text `beside` it and a step of `learning` on it take longer than all the rest; without it, parts are not
+    tried at their mean. More time is spared without the `others`: the model with each part changed, other checkpoints.
     """
     check_parts(without, run.config.model)
     token_ids = _encoded(run, prompt, "--prompt")
@@ -110,7 +110,7 @@ def text_data(
         "normed": pack(traced.normed[-1]),
         "logits": pack(traced.logits[-1]),
         "attribution": attribution_data(run, traced),
-        "switches": switches_data(run, traced, without, others),
+        "switches": switches_data(run, traced, without, others, learning),
         "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
         "beside": beside_data(run, token_ids, beside, other_ids) if beside is not None else None,
         "continuations": _continuations(run, token_ids, traced),

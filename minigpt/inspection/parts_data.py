@@ -49,11 +49,12 @@ def attribution_data(run: Run, traced: Trace) -> dict[str, Any]:
     }
 
 
-def switches_data(run: Run, traced: Trace, asked: Sequence[str], every: bool) -> dict[str, Any]:
-    """The likeliest next words and their probabilities, also with `every` part off or at its mean, and as asked."""
+def switches_data(run: Run, traced: Trace, asked: Sequence[str], every: bool, means: bool) -> dict[str, Any]:
+    """The likeliest next words and their probabilities, also with `every` part off, at its mean, and as asked."""
     ids, words = traced.token_ids, np.argsort(-traced.logits[-1])[:CANDIDATES].tolist()
     single = _switched(run, traced, asked) if every else []
-    names = single + [name + MEAN for name in single if run.model.n_parameters() <= SMALL]
+    small = run.model.n_parameters() <= SMALL
+    names = single + [name + MEAN for name in single if means and small]
     rows = [[name] for name in names] if affordable(run.model, len(names), len(ids)) else []
     rows += [list(asked)] if asked and list(asked) not in rows else []
     changes = named_changes(run, rows)
@@ -66,7 +67,7 @@ def switches_data(run: Run, traced: Trace, asked: Sequence[str], every: bool) ->
             "guesses": guesses(logits[None])[0],
         }
     before = [round(float(share), 6) for share in traced.probabilities[-1][words]]
-    mean = mean_of(run) if any(name.endswith(MEAN) for row in rows for name in row) else None
+    mean = mean_of(run) if small or any(name.endswith(MEAN) for name in asked) else None
     return {"words": words, "before": before, "without": switched, "asked": "+".join(asked), "mean": mean}
 
 

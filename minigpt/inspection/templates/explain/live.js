@@ -1,7 +1,7 @@
 /* Live: another text, or newer weights, from the server that the page came from. */
 let asked = 0, later;
 
-/* The picture at once; a second text and the step of learning, which take longer, when nothing else is wanted. */
+/* The picture at once; parts at their mean, a second text and the step of learning, which take longer, when nothing else is wanted. */
 async function ask(learning = false) {
   const mine = ++asked;
   clearTimeout(later);
@@ -12,7 +12,7 @@ async function ask(learning = false) {
     $("trouble").textContent = data.error || "";
     if (data.error) return;
     if (own) { own = { ...own, ...data }; return; }  // during the tour: it is there when she leaves
-    if (learning && !data.map) { Object.assign(D, { learning: data.learning, beside: data.beside }); drawBeside(); return drawLearning(); }
+    if (learning && !data.map) { const { switches, beside, learning } = data; Object.assign(D, { switches, beside, learning }); drawSwitches(); drawBeside(); return drawLearning(); }
     take(data);
     if (!data.map || $("second").value) later = setTimeout(ask, 400, true);
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
@@ -21,7 +21,7 @@ async function ask(learning = false) {
 if ($("prompt")) {
   let waiting;
   $("append").onclick = () => { $("prompt").value = D.prompt + D.continuations[state.candidate].next; ask(); };
-  const soon = more => { clearTimeout(waiting); waiting = setTimeout(ask, 30, more); };
+  const soon = more => { clearTimeout(waiting); waiting = setTimeout(ask, 10, more); };
   $("prompt").oninput = () => soon(false);
   $("second").oninput = () => soon(true);
   setInterval(async () => {

@@ -3,6 +3,7 @@ const MEAN = "=mean";
 state.instead = [...state.off].some(name => name.endsWith(MEAN)) ? MEAN : "";
 
 function drawSwitches() {
+  const { part } = document.activeElement.dataset;  // keeps the focus
   const { words, before, without, mean } = D.switches, now = without[[...state.off].join("+")];
   const single = Object.keys(without).filter(name => !/[+=]/.test(name)), live = $("prompt");
   $("what-if").hidden = !Object.keys(without).length;
@@ -26,6 +27,7 @@ function drawSwitches() {
   const shown = [...after].filter(([word, x]) => Math.max(x, share(word)) >= 0.0005).sort((a, b) => b[1] - a[1]);
   $("what-if-words").replaceChildren(...shown.map(([word, x]) => make("li", {}, make("span", {}, D.vocabulary[word]),
     make("div", {}, make("div", { class: "bar", style: `width:${100 * x}%` }), make("div", { class: "bar was", style: `width:${100 * (share(word) || 0)}%` })), make("span", {}, now ? `${told(word)} → ${percent(x)}` : percent(x)))));
+  if (part) $("switches").querySelector(`[data-part="${part}"]`)?.focus({ preventScroll: true });
 }
 
 function toggle(part) {
@@ -38,11 +40,10 @@ function toggle(part) {
 
 /* What is not in the page is asked for where there is a server; else all parts are on again. */
 function switchTo(off) {
-  const known = !off.size || D.switches.without[[...off].join("+")], { part } = document.activeElement.dataset;
+  const known = !off.size || D.switches.without[[...off].join("+")];
   state.off = known || $("prompt") ? off : new Set();
   if (!known && $("prompt")) return ask();
   drawSwitches();
-  if (part) $("switches").querySelector(`[data-part="${part}"]`).focus({ preventScroll: true });
 }
 
 $("instead").onchange = event => {

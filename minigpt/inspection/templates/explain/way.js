@@ -26,8 +26,6 @@ function drawWay() {
       station("attention", `${i + 1} looks`, `${n_heads} head${n_heads > 1 ? "s" : ""}`, picture(strongestLooks(L), n), i),
       station("thinking", `${i + 1} thinks`, `${L.hidden.shape[1]} neurons`, picture(unpack(L.hidden).numbers, L.hidden.shape[1]), i)]),
     station("next", "next word", `1 of ${D.model.vocab_size.toLocaleString("en")}`, make("b", { class: "guesses" }, ...best)));
-  document.documentElement.style.scrollPaddingTop = `${$("top").offsetHeight + 8}px`;
-  markStation();
 }
 
 /* The station whose chapter is read, or the last one before it. */
@@ -51,4 +49,5 @@ function findChapter() {
   const now = passed.length ? passed.at(-1).id : "text";
   if (now !== chapter) { chapter = now; markStation(); }
 }
+new ResizeObserver(([{ target }]) => { document.documentElement.style.scrollPaddingTop = `${target.offsetHeight + 8}px`; }).observe($("top"));
 document.addEventListener("scroll", findChapter, { passive: true });
