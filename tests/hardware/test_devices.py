@@ -25,17 +25,19 @@ def test_without_a_working_compiler_there_is_one_warning_and_the_model_stays_as_
         raise RuntimeError("no C++ compiler\nsecond line")
 
     monkeypatch.setattr(compiler.torch, "compile", broken)
-    warnings: list[str] = []
+    said: list[str] = []
     model = GPT(TINY)
-    assert not Compiler(TINY, 2, ENGINE).compile(model, warnings.append)
-    assert warnings == ["torch.compile does not work here, training goes on without it (no C++ compiler)"]
+    assert not Compiler(TINY, 2, ENGINE).compile(model, said.append)
+    assert said[-1] == "torch.compile does not work here, training goes on without it (no C++ compiler)"
+    assert all(line.startswith("compile  takes") for line in said[:-1])
     assert model.blocks[0]._compiled_call_impl is None
 
 
 def test_with_a_working_compiler_every_part_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler.torch, "compile", lambda function, **_: function)
-    model = GPT(TINY)
-    assert Compiler(TINY, 2, ENGINE).compile(model, pytest.fail)
+    model, said = GPT(TINY), list[str]()
+    assert Compiler(TINY, 2, ENGINE).compile(model, said.append)
+    assert all(line.startswith("compile  takes") for line in said)  # where it is still at it
     assert all(part._compiled_call_impl is not None for part in (model.dropout, *model.blocks))
 
 
@@ -53,7 +55,7 @@ def test_what_was_compiled_for_one_processor_is_not_run_on_another(monkeypatch: 
         monkeypatch.setattr(compiler, "instructions", lambda known=known: frozenset({known}))
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "set back at the end")
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-        Compiler(TINY, 2, ENGINE).compile(GPT(TINY), pytest.fail)
+        assert Compiler(TINY, 2, ENGINE).compile(GPT(TINY), lambda _: None)
         folders.add(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert len(folders) == 2
 
