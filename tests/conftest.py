@@ -81,7 +81,13 @@ ARCHITECTURES = [
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What is imported stays: the garbage collector need not look through it, again and again."""
+    """What is imported stays: the garbage collector need not look through it, again and again.
+
+    The compiler's cache has its name before any test's imports have torch name it.
+    """
+    from minigpt.hardware.compiler import name_cache
+
+    name_cache()
     gc.disable()
     try:
         return (yield)
@@ -97,10 +103,8 @@ def _quick_measurements() -> None:
 
     from minigpt.evaluation import claims
     from minigpt.experiments import forecast, plan
-    from minigpt.hardware.compiler import name_cache
 
     torch.set_num_threads(1)
-    name_cache()
     plan.MEASURED_SECONDS, forecast.OPERATIONS = 0.2, 1e10
     claims.N_CASES, claims.N_TRACKED = 50, 25
 
