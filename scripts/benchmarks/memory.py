@@ -1,7 +1,5 @@
 """`benchmark.py memory`: peak memory of training."""
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +12,7 @@ from benchmarks.workbench import (
     JsonOption,
     RecipeArgument,
     cpu_engine,
+    in_new_process,
     make_trainer,
     peak_megabytes,
     read_recipe,
@@ -33,11 +32,10 @@ def memory(
 
     changes = [*(changes or []), f"model.vocab_size={vocab_size}", "run.compile=false"]
     config, shape = read_recipe(recipe, changes)
-    peaks, context = {}, get_context("forkserver")
-    context.set_forkserver_preload(["minigpt.training.run"])  # what takes a second to import
-    for side, at_once in (("minigpt", False), ("all logits at once", True)):
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            peaks[side] = pool.submit(_peak_of_training, recipe, changes, at_once).result()
+    peaks = {
+        side: in_new_process(_peak_of_training, recipe, changes, at_once, imports="minigpt.training.run")
+        for side, at_once in (("minigpt", False), ("all logits at once", True))
+    }
     n_rows = config.training.batch_size
     expected = memory_by_use(config, shape, GPT(shape).n_parameters(), n_rows, cpu_engine().device)
     document = {"vocab_size": vocab_size, "peak_megabytes": peaks, "expected_bytes": expected}

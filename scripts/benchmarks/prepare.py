@@ -4,8 +4,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -18,6 +16,7 @@ from benchmarks.workbench import (
     JsonOption,
     RepeatsOption,
     TextOption,
+    in_new_process,
     peak_megabytes,
     report,
     run_minigpt,
@@ -88,14 +87,10 @@ def _write_text(path: Path, text: Path | None, megabytes: int) -> None:
 
 def _in_new_process(work: Callable[..., None], *arguments: object) -> tuple[float, float]:
     """Seconds that `work` takes in a process of its own, and that process's peak memory in MB."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_measured, work, *arguments).result()
+    return in_new_process(_measured, work, *arguments, imports="minigpt.data.tokens")
 
 
 def _measured(work: Callable[..., None], *arguments: object) -> tuple[float, float]:
-    import minigpt.data.tokens  # imports are not what is measured
-
-    assert minigpt.data.tokens
     begin = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - begin, peak_megabytes()

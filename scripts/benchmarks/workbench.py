@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MEGABYTE = 10**6
+T = TypeVar("T")
 
 TextOption = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A text file (UTF-8).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -36,6 +40,14 @@ def cpu_engine() -> Any:
 
     device = torch.device("cpu")
     return Engine(device, choose_precision("auto", device))
+
+
+def in_new_process(work: Callable[..., T], *arguments: object, imports: str) -> T:
+    """What `work` gives in a process of its own, which has imported a module; imports are not what is measured."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([imports])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def peak_megabytes() -> float:

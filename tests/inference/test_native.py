@@ -1,6 +1,7 @@
 """Inference in int8 beside the same arithmetic in torch's operations."""
 
 import math
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def round_like_int8(monkeypatch: pytest.MonkeyPatch) -> None:
         return F.linear(rounded(self.prepare(x)), rounded(self.weight), self.bias)
 
     attention = F.scaled_dot_product_attention
-    monkeypatch.setattr(packed, "_has_onednn_matmul", lambda _: False)
+    monkeypatch.setattr(packed, "WORTH_BLOCKS", math.inf)
     monkeypatch.setattr(packed.PackedLinear, "forward", matmul)
     monkeypatch.setattr(
         F, "scaled_dot_product_attention", lambda *qkv, **options: attention(*map(rounded, qkv), **options)
@@ -76,7 +77,9 @@ def assert_arithmetic_is_that_of_rounded_numbers(model: GPT, token_ids: Tensor, 
 
 
 @pytest.mark.usefixtures("round_like_int8")
-@pytest.mark.parametrize("options", ARCHITECTURES, ids=str)
+@pytest.mark.parametrize(
+    ("instruction_set", "options"), list(zip(cycle(compiled.available()), ARCHITECTURES)), indirect=["instruction_set"], ids=str
+)
 def test_every_architecture_is_that_of_the_rounded_numbers(options: dict[str, Any]) -> None:
     model = random_model(**options, n_layers=1, context_length=40)
     assert_arithmetic_is_that_of_rounded_numbers(model, tokens(3, 40), 33)

@@ -11,7 +11,8 @@ from minigpt.data.batches import evaluation_windows
 from minigpt.data.sources import open_source
 from minigpt.data.tokens import prepare_tokens
 from minigpt.evaluation.loss import evaluate
-from minigpt.inference import compiled, packed
+from minigpt.inference import compiled
+from minigpt.inference import packed as packing
 from minigpt.inference.folding import Before, fold
 from minigpt.inference.packed import PackedLinear, inference_dtype, pack
 from minigpt.model.cache import KVCache
@@ -37,7 +38,11 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_packed_model_gives_the_same_logits_token_by_token(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("smallest", [0, 2**17], ids=["in blocks", "as they are"])
+def test_a_packed_model_gives_the_same_logits_token_by_token(
+    smallest: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "WORTH_BLOCKS", smallest)
     model, cache = random_model(**options), KVCache(random_model(**options).config)
     packed = pack(model, torch.float32)
     with torch.no_grad():
@@ -111,7 +116,7 @@ def test_inference_on_a_cpu_is_int8_where_there_is_a_compiler(
 ) -> None:
     able = torch.int8 if compiled.load() else dtype
     assert inference_dtype(CONFIG, "int8", dtype, CPU) == able
-    monkeypatch.setattr(packed, "load", lambda: None)
+    monkeypatch.setattr(packing, "load", lambda: None)
     assert inference_dtype(CONFIG, "int8", dtype, CPU) == dtype
 
 

@@ -1,8 +1,6 @@
 """The benchmark measures what it says it does: here with small models and texts, and without looking at the times."""
 
 import json
-import subprocess
-import sys
 from itertools import accumulate, cycle
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +10,7 @@ import torch
 import yaml
 from conftest import TINY, minigpt
 
-from benchmarks import gpu, prepare, sample, step, train
+from benchmarks import gpu, memory, prepare, sample, step, train
 from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
 from minigpt.generation.generate import generate
 from minigpt.hardware import precision
@@ -121,11 +119,11 @@ def test_the_parts_of_a_training_step_add_up_to_its_share_of_the_matrix_rate(
     assert document["muon_share"] == pytest.approx(1 / 10.75)
 
 
-def test_peak_memory_grows_with_all_logits_at_once() -> None:
-    recipe, size = SCRIPT.parents[1] / "configs/stories.yaml", 16_000
+def test_peak_memory_grows_with_all_logits_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    size = 16_000
     changes = [*TINY, "model.context_length=256", "training.batch_size=8"]
-    command = [sys.executable, SCRIPT, "memory", recipe, *changes, "--vocab-size", str(size), "--json"]
-    peaks = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["peak_megabytes"]
+    memory.memory(SCRIPT.parents[1] / "configs/stories.yaml", changes, size, as_json=True)
+    peaks = json.loads(capsys.readouterr().out)["peak_megabytes"]
     assert peaks["all logits at once"] > peaks["minigpt"] + 8 * 256 * size * 4 / 1e6
 
 
