@@ -49,7 +49,9 @@ def test_axe_finds_nothing(name: str, two_runs: Path) -> None:
         for width, scheme, forced in ((1280, "light", "none"), (390, "dark", "none"), (320, "dark", "active")):
             page.set_viewport_size({"width": width, "height": 800})
             page.emulate_media(color_scheme=scheme, forced_colors=forced)
-            page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")  # once charts are redrawn
+            page.wait_for_function(
+                "() => document.documentElement.scrollWidth <= innerWidth"
+            )  # once charts are redrawn
             assert page.locator(".chart:not([role=img][aria-label*=': '])").count() == 0
             found = page.evaluate(f"axe.run({{exclude: ['.chart']}}, {OPTIONS}).then(result => result.violations)")
             assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []

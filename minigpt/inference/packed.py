@@ -26,7 +26,6 @@ from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
 from minigpt.model.position import Rotation
 
-
 WORTH_BLOCKS = 2**17
 """Float32 weights of a matrix from which on oneDNN's matmul wins more than the 15 us that its call takes longer."""
 

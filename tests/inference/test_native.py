@@ -78,7 +78,10 @@ def assert_arithmetic_is_that_of_rounded_numbers(model: GPT, token_ids: Tensor, 
 
 @pytest.mark.usefixtures("round_like_int8")
 @pytest.mark.parametrize(
-    ("instruction_set", "options"), list(zip(cycle(compiled.available()), ARCHITECTURES)), indirect=["instruction_set"], ids=str
+    ("instruction_set", "options"),
+    list(zip(cycle(compiled.available()), ARCHITECTURES)),
+    indirect=["instruction_set"],
+    ids=str,
 )
 def test_every_architecture_is_that_of_the_rounded_numbers(options: dict[str, Any]) -> None:
     model = random_model(**options, n_layers=1, context_length=40)
