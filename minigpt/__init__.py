@@ -213,10 +213,11 @@ class Run:
 
     def explain(self, prompt: str | None = None) -> Page:
         """The page of all these numbers, for a prompt or the run's own; a notebook shows it in place."""
+        from minigpt.evaluation.text import true_probabilities
         from minigpt.inspection import page
 
         with told_as_arguments():
-            return Page(page.explain(self.loaded, page.default_prompt(self.loaded) if prompt is None else prompt))
+            return Page(page.explain(self.loaded, prompt, truth=true_probabilities))
 
     def evaluate(self, text: PathName | None = None) -> dict[str, Any]:
         """Loss (nats per token), perplexity, bits per byte and more, over the run's validation text or another one.

@@ -11,7 +11,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from bisect import bisect
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +50,23 @@ def log_probability(text: str) -> float:
     return reader.log_probability
 
 
+def chosen(slot: Slot, words: Mapping[str, Word]) -> Slot:
+    """The slot, for a word of the class that a companion among the `words` names where there is one."""
+    if slot.companion is None:
+        return slot
+    variable, form = slot.companion
+    return slot.choices[words[variable].forms[form]]
+
+
+def spell(slot: Slot, words: Mapping[str, Word]) -> str:
+    """The slot's word; he or she becomes the name again where it could mean two people."""
+    if slot.form == "he":
+        hero, friend = words.get("hero"), words.get("friend")
+        if hero and friend and hero.forms["he"] == friend.forms["he"]:
+            slot = slot.by_name
+    return slot.spell(words[slot.variable])
+
+
 class Teller(ABC):
     """Tells one document, pick by pick."""
 
@@ -68,25 +85,10 @@ class Teller(ABC):
 
     def _fill(self, slot: Slot) -> None:
         """Say the slot's word, which is picked where it is first needed; no word is picked twice."""
-        slot = self.chosen(slot)
+        slot = chosen(slot, self.words)
         if slot.variable not in self.words:
             self.words[slot.variable] = self.pick_word(slot)
-        self.say(self.spell(slot))
-
-    def chosen(self, slot: Slot) -> Slot:
-        """The slot, for a word of the class that a companion of another word names where there is one."""
-        if slot.companion is None:
-            return slot
-        variable, form = slot.companion
-        return slot.choices[self.words[variable].forms[form]]
-
-    def spell(self, slot: Slot) -> str:
-        """The slot's word; he or she becomes the name again where it could mean two people."""
-        if slot.form == "he":
-            hero, friend = self.words.get("hero"), self.words.get("friend")
-            if hero and friend and hero.forms["he"] == friend.forms["he"]:
-                slot = slot.by_name
-        return slot.spell(self.words[slot.variable])
+        self.say(spell(slot, self.words))
 
     @abstractmethod
     def pick_template(self, rule: Options[Template]) -> Template:
@@ -183,12 +185,12 @@ class Reader(Teller):
         """Whether the text at the position begins like the template, up to and with its first pick."""
         for part in template.parts:
             if isinstance(part, Slot):
-                part = self.chosen(part)
+                part = chosen(part, self.words)
             if isinstance(part, Options):
                 return any(self._fits(inner, position) for inner in part.items)
             if isinstance(part, Slot) and part.variable not in self.words:
                 return part.pattern.match(self.text, position) is not None
-            known = part if isinstance(part, str) else self.spell(part)
+            known = part if isinstance(part, str) else spell(part, self.words)
             if not self._goes_on(known, position):
                 return False
             position += len(known)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.generate import generate
-from minigpt.inspection.page_data import model_data, text_data
+from minigpt.inspection.page_data import Truth, model_data, text_data, unknown
 from minigpt.inspection.tour import tour_data
 from minigpt.inspection.worked_example import worked_example
 from minigpt.model.gpt import GPT
@@ -42,25 +42,27 @@ SCRIPTS = (
 
 def explain(
     run: Run,
-    prompt: str,
+    prompt: str | None,
     live: bool = False,
     without: Sequence[str] = (),
     beside: str | None = None,
     home: bool = False,
+    truth: Truth = unknown,
 ) -> str:
-    """The page (HTML); UserError where the prompt is longer than the context or cannot be encoded.
+    """The page (HTML) of a prompt, or of the run's default; UserError where the prompt is longer than the context or cannot be encoded.
 
     A `live` one has a field for another text, whose numbers it asks the server for that it came from. It opens with
     those parts of the model changed that `without` names (`intervene.py`), and with a second text `beside` the first.
     One that is written to its `home`, the run's folder, leads to the report there.
     """
+    prompt = default_prompt(run) if prompt is None else prompt
     return _render(
         "explain/page.html.jinja",
         name=run.folder.path.name,
         prompt=prompt,
         beside=beside,
         script=Markup("\n".join(_template(f"explain/{name}.js") for name in SCRIPTS)),  # noqa: S704 - our own files
-        data=_embedded(page_data(run, prompt, without, beside)),
+        data=_embedded(page_data(run, prompt, without, beside, truth)),
         model=run.config.model,
         step=run.step,
         live=live,
@@ -70,9 +72,11 @@ def explain(
     )
 
 
-def page_data(run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None) -> dict[str, Any]:
+def page_data(
+    run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None, truth: Truth = unknown
+) -> dict[str, Any]:
     """All numbers of the page."""
-    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without, beside)
+    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without, beside, truth=truth)
 
 
 def tokens_page(data: Mapping[str, Any], live: bool = False) -> str:

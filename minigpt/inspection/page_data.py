@@ -1,7 +1,8 @@
 """All numbers of the explain page: of the vocabulary, of one text, of the same text in earlier checkpoints."""
 
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +41,15 @@ LONGEST = 128
 """Tokens that a page has room for: their pairs are its largest picture."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
+
+
+Truth = Callable[[Run, Sequence[int]], Sequence[float | None]]
+"""The true probability of each of a text's tokens but the first, where it is known."""
+
+
+def unknown(_run: Run, _token_ids: Sequence[int]) -> Sequence[float | None]:
+    """The `Truth` about most texts."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ def text_data(
     beside: str | None = None,
     learning: bool = True,
     others: bool = True,
+    truth: Truth = unknown,
 ) -> dict[str, Any]:
     """What the model makes of a text, also with some of its parts changed; UserError where that is too long.
 
@@ -111,7 +122,7 @@ def text_data(
         "logits": pack(traced.logits[-1]),
         "attribution": attribution_data(run, traced),
         "switches": switches_data(run, traced, without, others, learning),
-        "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
+        "learning": _learning(run, traced, truth) if learning and len(token_ids) > 1 else None,
         "beside": beside_data(run, token_ids, beside, other_ids) if beside is not None else None,
         "continuations": _continuations(run, token_ids, traced),
         "stages": [_stage(stage) for stage in (stages(run, token_ids, traced) if others else ())],
@@ -184,11 +195,12 @@ def _layer(layer: LayerTrace, large: bool) -> dict[str, Any]:
     return {**packed, "guesses": {"between": guesses(layer.logits_between), "leaving": guesses(layer.logits_leaving)}}
 
 
-def _learning(run: Run, traced: Trace) -> dict[str, Any]:
+def _learning(run: Run, traced: Trace, truth: Truth) -> dict[str, Any]:
     """How surprised the model is by each word, and by those of a text of its own, after one step of learning."""
     ids = traced.token_ids
     told: dict[str, Any] = {
         "surprises": surprises(traced.logits, ids).round(3).tolist(),
+        "least": [None if p is None else round(-math.log(p), 3) for p in truth(run, ids)],
         "guessing": float(np.log(run.tokenizer.vocab_size)),
     }
     if run.model.n_parameters() > SMALL:
