@@ -63,8 +63,8 @@ def token_probabilities(token_ids: Sequence[int], tokenizer: Tokenizer) -> list[
     tellings, before, found = [Telling("", (DOCUMENT, None), {}, 1.0)], 1.0, list[float | None]()
     for n in range(1, len(ids) + 1):
         text = _text(ids[:n], tokenizer)
-        tellings = list(_told(tellings, text, lambda telling: len(telling.text) >= len(text)))
-        settled = _told(tellings, text, lambda telling: SETTLED.match(telling.text, len(text)) is not None)
+        tellings = list(_told(tellings, text, _reaches))
+        settled = _told(tellings, text, _settles)
         now = sum(telling.probability for telling in settled if _begins(telling, ids[:n], tokenizer))
         if not now:
             break
@@ -73,17 +73,25 @@ def token_probabilities(token_ids: Sequence[int], tokenizer: Tokenizer) -> list[
     return found + [None] * (len(ids) - len(found))
 
 
-def _told(tellings: Iterable[Telling], text: str, enough: Callable[[Telling], bool]) -> Iterator[Telling]:
+def _told(tellings: Iterable[Telling], text: str, enough: Callable[[str, int], bool]) -> Iterator[Telling]:
     """The ways to go on that agree with `text`, each told far enough or to its end."""
     waiting = list(tellings)
     while waiting:
         telling = waiting.pop()
         if not telling.text.startswith(text[: len(telling.text)]):
             continue
-        if telling.parts is None or enough(telling):
+        if telling.parts is None or enough(telling.text, len(text)):
             yield telling
         else:
             waiting.extend(telling.further())
+
+
+def _reaches(told: str, length: int) -> bool:
+    return len(told) >= length
+
+
+def _settles(told: str, length: int) -> bool:
+    return SETTLED.match(told, length) is not None
 
 
 def _begins(telling: Telling, ids: Sequence[int], tokenizer: Tokenizer) -> bool:

@@ -49,7 +49,7 @@ def explain(
     home: bool = False,
     truth: Truth = unknown,
 ) -> str:
-    """The page (HTML) of a prompt, or of the run's default; UserError where the prompt is longer than the context or cannot be encoded.
+    """The page (HTML) of a prompt, or of the run's own; UserError where that is longer than the context or not encoded.
 
     A `live` one has a field for another text, whose numbers it asks the server for that it came from. It opens with
     those parts of the model changed that `without` names (`intervene.py`), and with a second text `beside` the first.
