@@ -1,6 +1,7 @@
 """The explain page: what is in the file, and what a reader sees of it in a real browser."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from conftest import minigpt, random_model
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
+from minigpt.evaluation.text import true_probabilities
 from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
 from minigpt.inspection.habits import kept_habits
@@ -329,6 +331,23 @@ def test_every_tensor_has_words_and_all_parameters_are_counted(kind: dict[str, A
     rows = list(matrices(model))
     assert sum(row["n"] for row in rows) == model.n_parameters()
     assert len({row["words"] for row in rows}) == len(rows)
+
+
+@needs_chromium
+def test_beside_the_surprise_at_a_storys_words_stands_the_true_one(loaded: Run, tmp_path: Path) -> None:
+    prompt = "Alice gave Bob a cat"
+    (tmp_path / "page.html").write_text(explain(loaded, prompt, truth=true_probabilities), encoding="utf-8")
+    known = true_probabilities(loaded, loaded.tokenizer.encode_prompt(prompt, True))
+    with chromium() as page:
+        page.goto(f"file://{tmp_path / 'page.html'}")
+        shown = page.eval_on_selector_all(
+            "#surprises .least", "all => all.map(one => Number(one.textContent.slice(3)))"
+        )
+        mean = float(page.text_content("#least-mean").split(" and ")[1])
+    expected = [-math.log(p) for p in known if p is not None]
+    assert 3 <= len(expected) < len(known), "no story goes on so"
+    assert shown == pytest.approx(expected, abs=0.006)
+    assert mean == pytest.approx(np.mean(expected), abs=0.006)
 
 
 @needs_chromium
