@@ -340,6 +340,7 @@ def test_beside_the_surprise_at_a_storys_words_stands_the_true_one(loaded: Run, 
     known = true_probabilities(loaded, loaded.tokenizer.encode_prompt(prompt, True))
     with chromium() as page:
         page.goto(f"file://{tmp_path / 'page.html'}")
+        page.wait_for_selector("#surprises .least")
         shown = page.eval_on_selector_all(
             "#surprises .least", "all => all.map(one => Number(one.textContent.slice(3)))"
         )
