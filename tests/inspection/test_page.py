@@ -335,12 +335,13 @@ def test_every_tensor_has_words_and_all_parameters_are_counted(kind: dict[str, A
 
 @needs_chromium
 def test_beside_the_surprise_at_a_storys_words_stands_the_true_one(loaded: Run, tmp_path: Path) -> None:
+    sampling = loaded.config.sampling.model_copy(update={"begin_document": True})
+    loaded = replace(loaded, config=loaded.config.model_copy(update={"sampling": sampling}))
     prompt = "Alice gave Bob a cat"
     (tmp_path / "page.html").write_text(explain(loaded, prompt, truth=true_probabilities), encoding="utf-8")
     known = true_probabilities(loaded, loaded.tokenizer.encode_prompt(prompt, True))
     with chromium() as page:
         page.goto(f"file://{tmp_path / 'page.html'}")
-        page.wait_for_selector("#surprises .least")
         shown = page.eval_on_selector_all(
             "#surprises .least", "all => all.map(one => Number(one.textContent.slice(3)))"
         )
