@@ -191,7 +191,10 @@ class Run:
     def tokens(self, text: str) -> list[Token]:
         """The tokens that the model reads of a text, begin-of-text (no text) first where it learned documents so."""
         tokenizer = self.loaded.tokenizer
-        return [Token(token, tokenizer.decode([token]), tokenizer.token_bytes[token]) for token in self._read(text)]
+        return [
+            Token(token, tokenizer.decode([token]), tokenizer.token_bytes[token])
+            for token in self.loaded.encode_prompt(text)
+        ]
 
     def logits(self, text: str) -> "NDArray[np.float32]":
         """Logits (T, V): row t holds those of the token that comes after token t of `tokens(text)`.
@@ -213,11 +216,10 @@ class Run:
 
     def explain(self, prompt: str | None = None) -> Page:
         """The page of all these numbers, for a prompt or the run's own; a notebook shows it in place."""
-        from minigpt.evaluation.text import true_probabilities
         from minigpt.inspection import page
 
         with told_as_arguments():
-            return Page(page.explain(self.loaded, prompt, truth=true_probabilities))
+            return Page(page.explain(self.loaded, prompt))
 
     def evaluate(self, text: PathName | None = None) -> dict[str, Any]:
         """Loss (nats per token), perplexity, bits per byte and more, over the run's validation text or another one.
@@ -240,11 +242,8 @@ class Run:
             export_run(self.loaded, Path(path), format, dtype)
         return Path(path)
 
-    def _read(self, text: str) -> list[int]:
-        return self.loaded.tokenizer.encode_prompt(text, self.config.sampling.begin_document is True)
-
     def _fitting(self, text: str) -> list[int]:
-        ids = self._read(text)
+        ids = self.loaded.encode_prompt(text)
         if len(ids) > (longest := self.config.model.context_length):
             raise UserError(f"text: has {len(ids):,} tokens, and the model sees {longest:,} at once; shorten it")
         return ids

@@ -117,6 +117,10 @@ class Run:
     model: GPT
     step: int
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """The ids of a text to continue; a new document's, where that is how the run writes."""
+        return self.tokenizer.encode_prompt(text, self.config.sampling.begin_document is True)
+
 
 def open_folder(path: Path) -> RunFolder:
     """The run folder at `path`; UserError where there is none."""
@@ -211,8 +215,7 @@ def checkpoint_step(folder: RunFolder, which: str, name: str = WEIGHTS, asked: s
 def load_run(path: Path, which: str = "best", device: torch.device | None = None) -> Run:
     """Config, tokenizer and model of a run folder; `which` is best, last or a step."""
     folder = open_folder(path)
-    config = load_config(folder)
-    step = checkpoint_step(folder, which)
+    config, step = load_config(folder), checkpoint_step(folder, which)
     tokenizer = own_tokenizer(folder, config, step, WEIGHTS)
     with or_another(folder, step, WEIGHTS):
         weights = checked(folder, step, WEIGHTS)
@@ -244,5 +247,4 @@ def load_weights(model: GPT, path: Path) -> None:
             weights["lm_head.weight"] = weights["token_embedding.weight"]
         model.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DamageError(f"{path}: not this run's weights ({reason})") from None
+        raise DamageError(f"{path}: not this run's weights ({' '.join(str(error).split())[:300]})") from None

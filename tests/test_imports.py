@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
     "runs": {"model", "tokenizers", "config", "storage", "errors"},
     "inference": {"hardware", "model", "config", "errors"},
     "generation": {"inference", "hardware", "runs", "model", "config", "errors"},
-    "inspection": {"generation", "hardware", "runs", "model", "tokenizers", "config", "storage", "errors"},
+    "inspection": {"generation", "hardware", "runs", "data", "model", "tokenizers", "config", "storage", "errors"},
     "evaluation": {"inspection", "generation", "hardware", "runs", "data", "model", "tokenizers", "config", "errors"},
     "training": {
         "evaluation", "generation", "inference", "hardware", "runs", "optimizers", "data", "model", "tokenizers",

@@ -41,13 +41,11 @@ def explain(
     checkpoint = "last" if live and checkpoint == "best" else checkpoint
     if habits:
         _find_habits(run, checkpoint)
-    from minigpt.evaluation.text import true_probabilities
-
     if live:
         check_server()
         from minigpt.serving.live import make_app
 
-        app = make_app(run, checkpoint, prompt, without or [], beside, true_probabilities)
+        app = make_app(run, checkpoint, prompt, without or [], beside)
         serve_page(app, port, open_page)
         return
     from minigpt.inspection import page
@@ -55,7 +53,7 @@ def explain(
 
     model, off = load_run(run, checkpoint), without or []
     path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
-    html = page.explain(model, text, without=off, beside=beside, home=output is None, truth=true_probabilities)
+    html = page.explain(model, text, without=off, beside=beside, home=output is None)
     write_page(path, html)
     if off:
         from minigpt.inspection.intervene import consequences

@@ -104,7 +104,7 @@ def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     """Tell what came out, where it is and what to do next."""
-    from minigpt.evaluation.text import assess, true_probabilities
+    from minigpt.evaluation.text import assess
     from minigpt.experiments.report import write_report
     from minigpt.hardware.device import choose_device
     from minigpt.inspection import page
@@ -114,7 +114,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
-    write_page(run.folder.explain, page.explain(run, None, home=True, truth=true_probabilities), remedy)
+    write_page(run.folder.explain, page.explain(run, None, home=True), remedy)
     write_report(run.folder)  # again, now that it has something to link to
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")

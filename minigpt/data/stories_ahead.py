@@ -54,23 +54,24 @@ class Telling:
         return Telling(self.text + text, rest, self.words, self.probability)
 
 
-def token_probabilities(token_ids: Sequence[int], tokenizer: Tokenizer) -> list[float | None]:
+def token_probabilities(token_ids: Sequence[int], tokenizer: Tokenizer) -> list[float]:
     """Of each token but the first, after which a document begins: its probability after those before it.
 
-    None from the first token on that no story has there.
+    They end before the first token that no story has there.
     """
     ids = list(token_ids[1:])
-    tellings, before, found = [Telling("", (DOCUMENT, None), {}, 1.0)], 1.0, list[float | None]()
+    tellings, before, found = [Telling("", (DOCUMENT, None), {}, 1.0)], 1.0, list[float]()
     for n in range(1, len(ids) + 1):
-        text = _text(ids[:n], tokenizer)
+        text = tokenizer.decode(ids[:n])
         tellings = list(_told(tellings, text, _reaches))
+        start, tail = _last_word(ids[:n], text, tokenizer)
         settled = _told(tellings, text, _settles)
-        now = sum(telling.probability for telling in settled if _begins(telling, ids[:n], tokenizer))
+        now = sum(one.probability for one in settled if _written(one, start, tokenizer)[: len(tail)] == tail)
         if not now:
             break
         found.append(now / before)
         before = now
-    return found + [None] * (len(ids) - len(found))
+    return found
 
 
 def _told(tellings: Iterable[Telling], text: str, enough: Callable[[str, int], bool]) -> Iterator[Telling]:
@@ -94,24 +95,20 @@ def _settles(told: str, length: int) -> bool:
     return SETTLED.match(told, length) is not None
 
 
-def _begins(telling: Telling, ids: Sequence[int], tokenizer: Tokenizer) -> bool:
-    """Whether the story's tokens begin with these; only the last ones are looked at, from a blank on."""
-    text = _text(ids, tokenizer)
+def _last_word(ids: list[int], text: str, tokenizer: Tokenizer) -> tuple[int, list[int]]:
+    """Where the text's last blank is, and the tokens from it on; all of them where one goes beyond it."""
     start = max(text.rfind(" "), text.rfind("\n"), 0)
     n_before, length = 0, 0
     while length < start:
         length += len(tokenizer.token_bytes[ids[n_before]])
         n_before += 1
-    if length > start:  # a token goes beyond the blank
-        start = n_before = 0
-    written = tokenizer.encode(telling.text.removesuffix(END)[start:]).tolist()
-    if telling.parts is None:
-        written.append(tokenizer.end_of_text)
-    return written[: len(ids) - n_before] == list(ids[n_before:])
+    return (start, ids[n_before:]) if length == start else (0, ids)
 
 
-def _text(ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    return b"".join(tokenizer.token_bytes[token] for token in ids).decode(errors="replace")
+def _written(telling: Telling, start: int, tokenizer: Tokenizer) -> list[int]:
+    """The story's tokens from a place in its text on, that of its end too where it is told."""
+    ids: list[int] = tokenizer.encode(telling.text.removesuffix(END)[start:]).tolist()
+    return [*ids, tokenizer.end_of_text] if telling.parts is None else ids
 
 
 def _before(parts: Sequence[Part], rest: Parts) -> Parts:

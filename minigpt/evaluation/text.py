@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from minigpt.data import stories
 from minigpt.data.batches import IGNORED, evaluation_windows
 from minigpt.data.progress import bar
 from minigpt.data.sources import open_source
-from minigpt.data.stories_ahead import token_probabilities
 from minigpt.data.tokens import TokenStream, encoded, prepare_tokens
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import TOKENS_AT_ONCE, evaluate
@@ -72,15 +71,6 @@ def known_entropy(
     texts = (tokenizer.decode(part[part != tokenizer.end_of_text].tolist()) for part in np.split(ids, ends))
     nats = -sum(stories.log_probability(text) for text in texts if text)
     return nats / (len(ids) - 1) if nats else None
-
-
-def true_probabilities(run: Run, token_ids: Sequence[int]) -> list[float | None]:
-    """Of each token but the first in a text that begins a document, where known: in the built-in stories.
-
-    None from the first token on that no story has there; no numbers at all of another text.
-    """
-    known = run.config.data.source == "stories" and token_ids[0] == run.tokenizer.end_of_text
-    return token_probabilities(token_ids, run.tokenizer) if known else []
 
 
 def validation_tokens(run: Run, remedy: str = "") -> TokenStream:

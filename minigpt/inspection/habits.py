@@ -22,7 +22,7 @@ from minigpt.runs import Run
 from minigpt.storage.checksums import DamageError, read_sealed, sealed
 from minigpt.storage.writing import write_whole
 from minigpt.tokenizers import Tokenizer
-from minigpt.tokenizers.compare import visible
+from minigpt.tokenizers.compare import label
 
 TOKENS, OPERATIONS = 8192, 2e11
 """Of the text that is read at most: under a second for a small model, some for a large one."""
@@ -134,7 +134,7 @@ def habits(run: Run, token_ids: Sequence[int]) -> Habits:
                     "take an earlier checkpoint with --checkpoint"
                 )
             count.add(some, weights, hidden)
-    vocabulary = [visible(piece) or "⟨end⟩" for piece in tokenizer.token_bytes]
+    vocabulary = [label(piece) for piece in tokenizer.token_bytes]
     pieces = [vocabulary[token] for token in windows.flatten().tolist()]
     heads = [count.heads(vocabulary) for count in counts]
     return Habits(run.step, len(pieces), heads, [count.neurons(pieces, length) for count in counts])

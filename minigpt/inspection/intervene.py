@@ -20,7 +20,7 @@ from minigpt.inspection.trace import Array
 from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
-from minigpt.tokenizers.compare import visible
+from minigpt.tokenizers.compare import label
 
 ROWS = 16
 """Variants of the model that read a text at once."""
@@ -183,7 +183,7 @@ def named_changes(run: Run, rows: Sequence[Sequence[str]]) -> list[list[Change]]
 
 def spelt(run: Run, token: int) -> str:
     """A token as it is shown."""
-    return visible(run.tokenizer.token_bytes[token]) or "⟨end⟩"
+    return label(run.tokenizer.token_bytes[token])
 
 
 def mean_of(run: Run) -> str:
@@ -194,7 +194,7 @@ def mean_of(run: Run) -> str:
 
 def consequences(run: Run, prompt: str, names: Sequence[str]) -> list[str]:
     """For people: how likely the likeliest next words are with parts as they are and changed, those of both sides."""
-    ids = run.tokenizer.encode_prompt(prompt, run.config.sampling.begin_document is True)
+    ids = run.encode_prompt(prompt)
     logits = changed_logits(run.model, ids, named_changes(run, [[], names]))
     whole, rest = torch.from_numpy(logits).softmax(-1)
     words = dict.fromkeys([*whole.topk(3).indices.tolist(), *rest.topk(3).indices.tolist()])

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.generate import generate
-from minigpt.inspection.page_data import Truth, model_data, text_data, unknown
+from minigpt.inspection.page_data import model_data, text_data
 from minigpt.inspection.tour import tour_data
 from minigpt.inspection.worked_example import worked_example
 from minigpt.model.gpt import GPT
@@ -47,7 +47,6 @@ def explain(
     without: Sequence[str] = (),
     beside: str | None = None,
     home: bool = False,
-    truth: Truth = unknown,
 ) -> str:
     """The page (HTML) of a prompt, or of the run's own; UserError where that is longer than the context or not encoded.
 
@@ -62,7 +61,7 @@ def explain(
         prompt=prompt,
         beside=beside,
         script=Markup("\n".join(_template(f"explain/{name}.js") for name in SCRIPTS)),  # noqa: S704 - our own files
-        data=_embedded(page_data(run, prompt, without, beside, truth)),
+        data=_embedded(page_data(run, prompt, without, beside)),
         model=run.config.model,
         step=run.step,
         live=live,
@@ -72,11 +71,9 @@ def explain(
     )
 
 
-def page_data(
-    run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None, truth: Truth = unknown
-) -> dict[str, Any]:
+def page_data(run: Run, prompt: str, without: Sequence[str] = (), beside: str | None = None) -> dict[str, Any]:
     """All numbers of the page."""
-    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without, beside, truth=truth)
+    return model_data(run) | {"tour": tour_data(run)} | text_data(run, prompt, without, beside)
 
 
 def tokens_page(data: Mapping[str, Any], live: bool = False) -> str:

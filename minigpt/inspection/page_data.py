@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from minigpt.model.gpt import GPT
 from minigpt.runs import Run, kept_steps, load_run
 from minigpt.storage.checksums import DamageError
 from minigpt.storage.metrics import parse_metrics
-from minigpt.tokenizers.compare import Token, visible
+from minigpt.tokenizers.compare import Token, label
 
 CONTINUATION = 12
 """Tokens that are written after each candidate for the next one."""
@@ -41,15 +41,6 @@ LONGEST = 128
 """Tokens that a page has room for: their pairs are its largest picture."""
 MAPPED = 3000
 """Tokens on the map of the vocabulary, the first ones, which are the most frequent."""
-
-
-Truth = Callable[[Run, Sequence[int]], Sequence[float | None]]
-"""The true probability of each of a text's tokens but the first, where it is known."""
-
-
-def unknown(_run: Run, _token_ids: Sequence[int]) -> Sequence[float | None]:
-    """The `Truth` about most texts."""
-    return []
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ def model_data(run: Run) -> dict[str, Any]:
         "model": run.config.model.model_dump(),
         "step": run.step,
         "sampling": run.config.sampling.model_dump(include={"temperature", "top_k", "top_p"}),
-        "vocabulary": [visible(piece) or "⟨end⟩" for piece in run.tokenizer.token_bytes],
+        "vocabulary": [label(piece) for piece in run.tokenizer.token_bytes],
         "map": {"tokens": mapped, "places": pack(places)},
         "rows": {"tokens": shown, **pack_rows(rows[shown])},
         "scale": run.model.embedding_scale,
@@ -97,7 +88,6 @@ def text_data(
     beside: str | None = None,
     learning: bool = True,
     others: bool = True,
-    truth: Truth = unknown,
 ) -> dict[str, Any]:
     """What the model makes of a text, also with some of its parts changed; UserError where that is too long.
 
@@ -122,7 +112,7 @@ def text_data(
         "logits": pack(traced.logits[-1]),
         "attribution": attribution_data(run, traced),
         "switches": switches_data(run, traced, without, others, learning),
-        "learning": _learning(run, traced, truth) if learning and len(token_ids) > 1 else None,
+        "learning": _learning(run, traced) if learning and len(token_ids) > 1 else None,
         "beside": beside_data(run, token_ids, beside, other_ids) if beside is not None else None,
         "continuations": _continuations(run, token_ids, traced),
         "stages": [_stage(stage) for stage in (stages(run, token_ids, traced) if others else ())],
@@ -130,7 +120,7 @@ def text_data(
 
 
 def _encoded(run: Run, text: str, option: str) -> list[int]:
-    token_ids = run.tokenizer.encode_prompt(text, run.config.sampling.begin_document is True)
+    token_ids = run.encode_prompt(text)
     longest = min(run.config.model.context_length, LONGEST)
     if len(token_ids) > longest:
         who = "a page shows" if longest == LONGEST else "the model sees"
@@ -164,7 +154,6 @@ def _tokens(run: Run, token_ids: list[int], embedding: Embedding) -> list[dict[s
     tokenizer, shown = run.tokenizer, []
     for token in token_ids:
         fields = Token(token, tokenizer.token_bytes[token], tokenizer.merges(token)).as_dict()
-        fields["piece"] = fields["piece"] or "⟨end⟩"
         near = embedding.neighbours(token, NEIGHBOURS)
         shown.append({**fields, "neighbours": [[one.token, round(one.cosine, 3)] for one in near]})
     return shown
@@ -195,12 +184,12 @@ def _layer(layer: LayerTrace, large: bool) -> dict[str, Any]:
     return {**packed, "guesses": {"between": guesses(layer.logits_between), "leaving": guesses(layer.logits_leaving)}}
 
 
-def _learning(run: Run, traced: Trace, truth: Truth) -> dict[str, Any]:
+def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     """How surprised the model is by each word, and by those of a text of its own, after one step of learning."""
     ids = traced.token_ids
     told: dict[str, Any] = {
         "surprises": surprises(traced.logits, ids).round(3).tolist(),
-        "least": [None if p is None else round(-math.log(p), 3) for p in truth(run, ids)],
+        "least": _least(run, ids),
         "guessing": float(np.log(run.tokenizer.vocab_size)),
     }
     if run.model.n_parameters() > SMALL:
@@ -216,6 +205,15 @@ def _learning(run: Run, traced: Trace, truth: Truth) -> dict[str, Any]:
         for update in updates(run.model, ids, own)
     ]
     return {**told, "own": run.tokenizer.decode(own), "updates": steps}
+
+
+def _least(run: Run, token_ids: list[int]) -> list[float]:
+    """Surprises by the true probabilities, from the first word on as far as they are known: in the built-in stories."""
+    if run.config.data.source != "stories" or token_ids[0] != run.tokenizer.end_of_text:
+        return []
+    from minigpt.data.stories_ahead import token_probabilities
+
+    return [round(-math.log(p), 3) for p in token_probabilities(token_ids, run.tokenizer)]
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

@@ -80,9 +80,7 @@ def patching(model: GPT, token_ids: Sequence[int], other_ids: Sequence[int]) -> 
 
 def differences(run: Run, prompt: str, beside: str) -> list[str]:
     """For people: how likely both next words are, and what single parts of the second text change in the first."""
-    token_ids, other_ids = (
-        run.tokenizer.encode_prompt(text, run.config.sampling.begin_document is True) for text in (prompt, beside)
-    )
+    token_ids, other_ids = run.encode_prompt(prompt), run.encode_prompt(beside)
     found = patching(run.model, token_ids, other_ids)
     logs, wholes = found.carried - found.first, [part for part in found.parts if "." not in part]  # P C 2
     moves = {

@@ -14,7 +14,7 @@ from minigpt.errors import UserError
 from minigpt.inspection.intervene import check_parts
 from minigpt.inspection.packing import weight_array
 from minigpt.inspection.page import explain, page_data
-from minigpt.inspection.page_data import Truth, text_data, unknown
+from minigpt.inspection.page_data import text_data
 from minigpt.runs import Run, checkpoint_step, load_run
 from minigpt.serving.loopback import application, read_json
 
@@ -41,12 +41,7 @@ class LiveRun:
 
 
 def make_app(
-    path: Path,
-    checkpoint: str,
-    prompt: str | None,
-    without: Sequence[str] = (),
-    beside: str | None = None,
-    truth: Truth = unknown,
+    path: Path, checkpoint: str, prompt: str | None, without: Sequence[str] = (), beside: str | None = None
 ) -> Starlette:
     """The page at `/`, its numbers for another text at `/data`, the step of the newest checkpoint at `/step`.
 
@@ -60,7 +55,7 @@ def make_app(
     check_parts(without, live.newest().config.model)
 
     def page() -> str:
-        return explain(live.newest(), prompt, True, without, beside, truth=truth)
+        return explain(live.newest(), prompt, True, without, beside)
 
     def step(_request: Request) -> Response:
         return JSONResponse(live.newest().step)
@@ -82,8 +77,8 @@ def make_app(
             raise HTTPException(400, 'without must be a list of parts, such as ["1.1"]')
         run = live.newest()
         if known != run.step:
-            return JSONResponse(page_data(run, text, off, second, truth))
-        return JSONResponse(text_data(run, text, off, second, asked.get("learning") is not False, truth=truth))
+            return JSONResponse(page_data(run, text, off, second))
+        return JSONResponse(text_data(run, text, off, second, asked.get("learning") is not False))
 
     routes = [Route("/step", step), Route("/row/{name}/{i:int}", row), Route("/data", data, methods=["POST"])]
     return application(page, routes)

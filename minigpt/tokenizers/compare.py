@@ -28,7 +28,7 @@ class Token:
         """For JSON; bytes as a list of numbers, beside their visible form."""
         return {
             "id": self.id,
-            "piece": visible(self.piece),
+            "piece": label(self.piece),
             "bytes": list(self.piece),
             "merges": [[visible(part) for part in pair] for pair in self.merges],
         }
@@ -147,6 +147,11 @@ def visible(piece: bytes) -> str:
     """A token's text with signs for white space; invisible characters and bytes of parts of one by their numbers."""
     text = piece.decode(errors="backslashreplace")
     return "".join(SIGNS.get(sign) or (sign if sign.isprintable() else escape(sign)) for sign in text)
+
+
+def label(piece: bytes) -> str:
+    """What a token is shown as: its visible text, or that it ends a document."""
+    return visible(piece) or "⟨end⟩"
 
 
 def escape(sign: str) -> str:

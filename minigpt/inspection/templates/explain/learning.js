@@ -4,11 +4,11 @@ function drawLearning() {
   $("learning").hidden = !learning;
   if (!learning) return;
   const update = learning.updates && learning.updates[state.update], nats = (update || learning).surprises;
-  const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length, least = learning.least.filter(one => one !== null);
+  const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length, { least } = learning;
   $("guessing").textContent = `ln ${D.model.vocab_size.toLocaleString("en")} = ${learning.guessing.toFixed(2)}`;
   $("surprises").replaceChildren(...D.tokens.slice(1).map((token, i) => make("span", { class: "chip", style: `background:${colour(-Math.min(nats[i], learning.guessing), learning.guessing / LEGIBLE)}` }, token.piece + " ", make("small", {}, nats[i].toFixed(2)), ...(i < least.length ? [make("small", { class: "least" }, ` / ${least[i].toFixed(2)}`)] : []))));
   $("least").hidden = !least.length;
-  $("least-mean").textContent = `${mean(nats.slice(0, least.length)).toFixed(2)} and ${mean(least).toFixed(2)}`;
+  if (least.length) $("least-mean").textContent = `${mean(nats.slice(0, least.length)).toFixed(2)} and ${mean(least).toFixed(2)}`;
   $("update").hidden = !update;
   if (!update) return;
   const [first] = learning.updates, last = learning.updates.length - 1;
