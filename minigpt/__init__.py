@@ -8,6 +8,7 @@ import html
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,8 +43,7 @@ def train(recipe: PathName | Mapping[str, Any], *, overwrite: bool = False, **ch
     from minigpt.config.recipe import make_config, read_sections
     from minigpt.config.yaml_file import read_yaml
 
-    place = "train()"
-    values = read_sections(changes, place)
+    values = read_sections(changes, place := "train()")
     if isinstance(recipe, Mapping):
         config = make_config({}, Path(place), read_sections(recipe, place) | values, place)
     else:
@@ -72,11 +72,12 @@ def resume(path: PathName, checkpoint: str | int = "last") -> "Run":
 def _training() -> "Iterator[Hooks]":
     """Write the run's report as training goes on; an interrupt that was saved ends a notebook's cell as any other."""
     from minigpt.experiments.report import reported
+    from minigpt.inspection.habits import keep_habits
     from minigpt.training.interruption import Interrupted
 
     try:
         with reported() as hooks:
-            yield hooks
+            yield replace(hooks, on_end=lambda run, texts: keep_habits(load(run.path, "last").loaded, texts.validation))
     except Interrupted as error:
         raise KeyboardInterrupt(str(error).replace("--resume", "minigpt.resume")) from None
 

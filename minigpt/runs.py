@@ -107,7 +107,7 @@ class Metadata:
     """Checksum of each file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A trained model with all that it needs, in evaluation mode on one device."""
 

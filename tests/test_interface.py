@@ -159,6 +159,7 @@ def test_a_page_is_saved_as_it_is_shown(tiny: minigpt.Run, tmp_path: Path) -> No
     assert html.unescape(shown) == page.html
     assert page.save(tmp_path / "page.html").read_text(encoding="utf-8") == page.html
     assert re.fullmatch(r"<Page of \d+\.\d MB; .*>", repr(page))
+    assert '"rule":"itself"' in page.html, "training kept what heads and neurons do"
 
 
 @needs_chromium

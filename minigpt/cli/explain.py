@@ -70,8 +70,8 @@ def explain(
 
 def _find_habits(run: Path, checkpoint: str) -> None:
     from minigpt.evaluation.text import validation_tokens
-    from minigpt.inspection.habits import TOKENS, keep_habits
+    from minigpt.inspection.habits import keep_habits
     from minigpt.runs import load_run
 
     model = load_run(run, checkpoint)
-    keep_habits(model, validation_tokens(model)[:TOKENS].tolist())
+    keep_habits(model, validation_tokens(model))

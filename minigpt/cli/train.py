@@ -95,11 +95,11 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
 
 
 def _find_habits(folder: "RunFolder", corpus: "Corpus") -> None:
-    from minigpt.inspection.habits import TOKENS, keep_habits
+    from minigpt.inspection.habits import keep_habits
     from minigpt.runs import load_run
 
     typer.echo(f"inside   what heads and neurons do, for {folder.explain}", err=True)
-    keep_habits(load_run(folder.path, "last"), corpus.validation[:TOKENS].tolist())
+    keep_habits(load_run(folder.path, "last"), corpus.validation)
 
 
 def _finish(path: Path, loss: float, bits_per_byte: float) -> None:

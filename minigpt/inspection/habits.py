@@ -3,33 +3,30 @@
 Axis letters: B windows of the text, T positions in one, S positions that are looked at, H heads, F d_ff.
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
-import torch.nn.functional as F
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError, typed
+from minigpt.inspection.rules import rules
 from minigpt.model.attention import attention_scores, causal_softmax
 from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
 from minigpt.storage.checksums import DamageError, read_sealed, sealed
 from minigpt.storage.writing import write_whole
-from minigpt.tokenizers import Tokenizer
 from minigpt.tokenizers.compare import label
 
 TOKENS, OPERATIONS = 8192, 2e11
 """Of the text that is read at most: under a second for a small model, some for a large one."""
 WINDOW, ROWS = 256, 8
 """Tokens of a window at most, since attention takes room for their pairs; windows that are read at once."""
-NEAR = 8
-"""Tokens before one that are near it."""
 FEW = 20
 """Places of the text below which a share means nothing."""
 SNIPPETS, AROUND = 3, 6
@@ -38,7 +35,6 @@ PAIRS = 3
 """Of words, that a head is remembered by."""
 NEURONS = 512
 """Of each layer, those that fire most."""
-PRONOUNS = {"he", "she", "him", "her", "his", "hers", "they", "them", "their"}
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -72,47 +68,14 @@ class Habits:
     """Of a whole model, layer by layer; neurons by their number.
 
     A neuron has the places of the text at which it fires most: what stands before, the token, what follows, how much.
+    The means are what a layer's heads and neurons make on average (`intervene.Work`).
     """
 
     step: int
     tokens: int
     heads: list[list[Head]]
     neurons: list[dict[str, list[tuple[str, str, str, float]]]]
-
-
-def rules(tokenizer: Tokenizer) -> dict[str, Callable[[Tensor], Tensor]]:
-    """For token ids (B T) where a head would look from each position if it followed a rule (B T S); never ahead."""
-    texts = [piece.decode(errors="ignore").strip() for piece in tokenizer.token_bytes]
-    known = set(texts)
-    names = torch.tensor([bool(re.fullmatch("[A-Z][a-z]+", text)) and text.lower() not in known for text in texts])
-    pronouns = torch.tensor([text.lower() in PRONOUNS for text in texts])
-
-    def same(ids: Tensor) -> Tensor:
-        return ids[:, :, None] == ids[:, None, :]
-
-    def back(ids: Tensor, nearest: int, farthest: int) -> Tensor:
-        there = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril(-nearest).triu(-farthest)
-        return there.expand(len(ids), -1, -1)
-
-    def beginning(ids: Tensor) -> Tensor:
-        starts = ids == tokenizer.begin_of_text
-        starts[:, 0] = True
-        return starts[:, None, :].expand(-1, ids.shape[1], -1).tril()
-
-    def own_document(ids: Tensor) -> Tensor:
-        documents = (ids == tokenizer.begin_of_text).cumsum(1)
-        return same(documents).tril()
-
-    return {
-        "itself": lambda ids: back(ids, 0, 0),
-        "the token before": lambda ids: back(ids, 1, 1),
-        f"one of the {NEAR} tokens before": lambda ids: back(ids, 1, NEAR),
-        "a beginning": beginning,
-        "its own document": own_document,
-        "the same token earlier": lambda ids: same(ids).tril(-1),
-        "what followed the same token": lambda ids: F.pad(same(ids)[:, :, :-1], (1, 0)).tril(),
-        "from a pronoun, a name": lambda ids: (pronouns[ids][:, :, None] & names[ids][:, None, :]).tril(),
-    }
+    means: list[tuple[list[float], list[float]]]
 
 
 @torch.inference_mode()
@@ -127,21 +90,22 @@ def habits(run: Run, token_ids: Sequence[int]) -> Habits:
     windows = torch.tensor(list(token_ids[: max(1, n_windows) * length])).view(-1, length)
     counts = [_Counts(rules(tokenizer)) for _ in model.blocks]
     for some in windows.split(ROWS):
-        for count, (weights, hidden) in zip(counts, _layers(model, some), strict=True):
+        for count, (weights, mixed, hidden) in zip(counts, _layers(model, some), strict=True):
             if not hidden.isfinite().all():
                 raise UserError(
                     f"{run.folder.path}: step {run.step}: the model's neurons are no numbers, it has diverged; "
                     "take an earlier checkpoint with --checkpoint"
                 )
-            count.add(some, weights, hidden)
+            count.add(some, weights, mixed, hidden)
     vocabulary = [label(piece) for piece in tokenizer.token_bytes]
     pieces = [vocabulary[token] for token in windows.flatten().tolist()]
     heads = [count.heads(vocabulary) for count in counts]
-    return Habits(run.step, len(pieces), heads, [count.neurons(pieces, length) for count in counts])
+    neurons = [count.neurons(pieces, length) for count in counts]
+    return Habits(run.step, len(pieces), heads, neurons, [count.means() for count in counts])
 
 
-def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The attention weights (B H T S) and the neurons (B T F) of each layer."""
+def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Of each layer the attention weights (B H T S), what is gathered by them (B H T K) and the neurons (B T F)."""
     x, rotation = model.entering(ids.to(model.token_embedding.weight.device))
     found = []
     for block in model.blocks:
@@ -150,10 +114,11 @@ def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor]]:
         query, key = block.attention.place(query, key, rotation)
         groups = block.attention.n_heads // block.attention.n_kv_heads
         weights = causal_softmax(attention_scores(query, key.repeat_interleave(groups, 1)))
-        x = x + block.attention.join(weights @ value.repeat_interleave(groups, 1))
+        mixed = weights @ value.repeat_interleave(groups, 1)
+        x = x + block.attention.join(mixed)
         hidden = block.feed_forward.activate(block.feed_forward_norm(x))
         x = x + block.feed_forward.down_proj(hidden)
-        found.append((weights.cpu(), hidden.cpu()))
+        found.append((weights.cpu(), mixed.cpu(), hidden.cpu()))
     return found
 
 
@@ -164,10 +129,11 @@ class _Counts:
         self._rules = named
         self._sums: dict[str, Tensor] = {}
         self._hidden: list[Tensor] = []
+        self._mixed: list[Tensor] = []
         self._looks: list[Tensor] = []  # H 2 N: from which token to which
 
-    def add(self, ids: Tensor, weights: Tensor, hidden: Tensor) -> None:
-        """Windows (B T) with the layer's weights and neurons in them; the first position sees but itself."""
+    def add(self, ids: Tensor, weights: Tensor, mixed: Tensor, hidden: Tensor) -> None:
+        """Windows (B T) with what the layer did in them (`_layers`); the first position sees but itself."""
         most = weights.argmax(-1)[:, :, 1:, None]  # B H T-1 1
         seen = torch.arange(2, ids.shape[1] + 1)  # T-1
         for name, rule in self._rules.items():
@@ -180,6 +146,7 @@ class _Counts:
             sums = [(x * places).double().sum((0, 2)) for x in (hit, weight, chance, torch.ones_like(weight))]
             self._sums[name] = self._sums.get(name, 0) + torch.stack(sums)
         self._hidden.append(hidden.flatten(0, 1))
+        self._mixed.append(mixed.transpose(1, 2).flatten(2).flatten(0, 1))
         looked = ids[:, None].expand(-1, weights.shape[1], -1).gather(-1, most[..., 0])  # B H T-1
         looking = ids[:, None, 1:].expand_as(looked)
         self._looks.append(torch.stack((looking, looked), 2).permute(1, 2, 0, 3).flatten(2))
@@ -221,12 +188,18 @@ class _Counts:
             for i in sorted(loudest)
         }
 
+    def means(self) -> tuple[list[float], list[float]]:
+        """What heads and neurons made on average."""
+        made = torch.cat(self._mixed), torch.cat(self._hidden)
+        heads, neurons = ([float(f"{x:.6g}") for x in each.double().mean(0).tolist()] for each in made)
+        return heads, neurons
 
-def keep_habits(run: Run, token_ids: Sequence[int]) -> None:
+
+def keep_habits(run: Run, tokens: TokenStream) -> None:
     """Find them out and keep them in the run; UserError where it takes no file."""
     path = run.folder.habits
     try:
-        write_whole(path, sealed(asdict(habits(run, token_ids))))
+        write_whole(path, sealed(asdict(habits(run, tokens[:TOKENS].tolist()))))
     except OSError as error:
         remedy = f"mend that, and find them out with: minigpt explain {typed(run.folder.path)} --habits"
         raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
@@ -234,16 +207,21 @@ def keep_habits(run: Run, token_ids: Sequence[int]) -> None:
 
 def kept_habits(run: Run) -> Habits | None:
     """Those that the run keeps, perhaps of another of its checkpoints; a warning where they are damaged or no such."""
-    path, shape = run.folder.habits, run.config.model
-    if not path.exists():
-        return None
     try:
-        kept = read_sealed(path, Habits)
-        if [len(heads) for heads in kept.heads] != [shape.n_heads] * shape.n_layers or len(
-            kept.neurons
-        ) != shape.n_layers:
-            raise DamageError(f"{path}: belongs to another model")
-        return kept
+        return read_habits(run)
     except DamageError as error:
         print(f"warning: {error}; minigpt explain --habits finds them out anew", file=sys.stderr)  # noqa: T201
         return None
+
+
+def read_habits(run: Run) -> Habits | None:
+    """The same; DamageError instead of the warning."""
+    path, shape = run.folder.habits, run.config.model
+    if not path.exists():
+        return None
+    kept = read_sealed(path, Habits)
+    heads, means = [len(layer) for layer in kept.heads], [(len(heads), len(neurons)) for heads, neurons in kept.means]
+    widths = shape.n_heads * shape.d_head, shape.d_ff
+    if heads != [shape.n_heads] * shape.n_layers or means != [widths] * shape.n_layers:
+        raise DamageError(f"{path}: belongs to another model")
+    return kept

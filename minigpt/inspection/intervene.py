@@ -6,20 +6,22 @@ biases; do what it does on average (its name with "=mean"); or do what it did in
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.errors import UserError
+from minigpt.inspection.habits import read_habits
 from minigpt.inspection.own_text import own_texts
 from minigpt.inspection.trace import Array
 from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
+from minigpt.storage.checksums import DamageError
 from minigpt.tokenizers.compare import label
 
 ROWS = 16
@@ -118,6 +120,25 @@ def mean_work(model: GPT, texts: Sequence[Sequence[int]]) -> Work:
     return [(heads[told].mean(0, keepdim=True), neurons[told].mean(0, keepdim=True)) for heads, neurons in done]
 
 
+@lru_cache(maxsize=1)  # a live page asks for it at every key
+def usual_work(run: Run) -> tuple[Work, str]:
+    """What all parts do on average (T is 1), and for people over what.
+
+    That is the beginning of the validation text where the run keeps habits of this checkpoint, else texts of its own.
+    """
+    device, habits = run.model.token_embedding.weight.device, None
+    with suppress(DamageError):
+        habits = read_habits(run)
+    if habits is not None and habits.step == run.step:
+        means = [
+            (torch.tensor([heads], device=device), torch.tensor([ns], device=device)) for heads, ns in habits.means
+        ]
+        return means, f"{habits.tokens:,} tokens of the validation text"
+    texts = own_texts(run)
+    n_tokens = sum(len(text) - 1 for text in texts)
+    return mean_work(run.model, texts), f"{n_tokens} tokens in {len(texts)} texts that this model wrote itself"
+
+
 @contextmanager
 def changed(model: GPT, rows: Sequence[Collection[Change]]) -> Iterator[None]:
     """Inside, each row of a batch is read by a model with the changes that stand for it in `rows`."""
@@ -175,21 +196,15 @@ def _batch(model: GPT, token_ids: Sequence[int]) -> Tensor:
 
 
 def named_changes(run: Run, rows: Sequence[Sequence[str]]) -> list[list[Change]]:
-    """Parts by their names: each is off or, with "=mean", does what it does on average in the model's own texts."""
+    """Parts by their names: each is off or, with "=mean", does what it does on average."""
     wanted = any(name.endswith(MEAN) for row in rows for name in row)
-    means = mean_work(run.model, own_texts(run)) if wanted else None
+    means = usual_work(run)[0] if wanted else None
     return [[Change(name.removesuffix(MEAN), means if name.endswith(MEAN) else None) for name in row] for row in rows]
 
 
 def spelt(run: Run, token: int) -> str:
     """A token as it is shown."""
     return label(run.tokenizer.token_bytes[token])
-
-
-def mean_of(run: Run) -> str:
-    """For people: what the means are over."""
-    texts = own_texts(run)
-    return f"{sum(len(text) - 1 for text in texts)} tokens in {len(texts)} texts that this model wrote itself"
 
 
 def consequences(run: Run, prompt: str, names: Sequence[str]) -> list[str]:
@@ -200,5 +215,5 @@ def consequences(run: Run, prompt: str, names: Sequence[str]) -> list[str]:
     words = dict.fromkeys([*whole.topk(3).indices.tolist(), *rest.topk(3).indices.tolist()])
     told = [word for word in words if max(whole[word], rest[word]) >= TOLD]
     lines = [f"  P({spelt(run, word)}) {whole[word]:.1%} → {rest[word]:.1%}" for word in told]
-    over = [f"  (mean: over {mean_of(run)})"] if any(name.endswith(MEAN) for name in names) else []
+    over = [f"  (mean: over {usual_work(run)[1]})"] if any(name.endswith(MEAN) for name in names) else []
     return [f"without {' and '.join(map(describe, names))}:", *lines, *over]

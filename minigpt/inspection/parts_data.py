@@ -14,10 +14,10 @@ from minigpt.inspection.intervene import (
     changed_logits,
     describe,
     layer_of,
-    mean_of,
     named_changes,
     parts,
     spelt,
+    usual_work,
 )
 from minigpt.inspection.packing import Numbers
 from minigpt.inspection.patching import patching
@@ -67,7 +67,7 @@ def switches_data(run: Run, traced: Trace, asked: Sequence[str], every: bool, me
             "guesses": guesses(logits[None])[0],
         }
     before = [round(float(share), 6) for share in traced.probabilities[-1][words]]
-    mean = mean_of(run) if small or any(name.endswith(MEAN) for name in asked) else None
+    mean = usual_work(run)[1] if small or any(name.endswith(MEAN) for name in asked) else None
     return {"words": words, "before": before, "without": switched, "asked": "+".join(asked), "mean": mean}
 
 

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import minigpt
 
 from minigpt.errors import UserError
 from minigpt.evaluation.text import validation_tokens
-from minigpt.inspection.habits import Habits, _Counts, habits, kept_habits, rules
+from minigpt.inspection.habits import Habits, _Counts, habits, kept_habits
+from minigpt.inspection.intervene import usual_work
+from minigpt.inspection.rules import rules
 from minigpt.inspection.trace import trace
 from minigpt.runs import Run, RunFolder, load_run
 from minigpt.storage.checksums import read_json, sealed, unsealed
@@ -67,7 +70,7 @@ def test_a_head_that_looks_back_by_one_is_told_so(words: Tokenizer) -> None:
         weights[0, 0, t, max(0, t - 1)] = 0.9
         weights[0, 1, t, : t + 1] = 1 / (t + 1)
     counts = _Counts(rules(words))
-    counts.add(torch.from_numpy(ids), weights, torch.zeros(1, n, 3))
+    counts.add(torch.from_numpy(ids), weights, torch.zeros(1, 2, n, 4), torch.zeros(1, n, 3))
     back, alike = counts.heads([piece.decode(errors="replace") for piece in words.token_bytes])
     best = back.habits[0]
     assert (best.rule, best.share, best.weight, best.places) == ("the token before", 1.0, 0.9, n - 1)
@@ -85,18 +88,18 @@ def found(run: Path) -> tuple[Run, Habits]:
     return loaded, habits(loaded, [*range(97), *range(97)])
 
 
-def test_a_neuron_is_remembered_where_it_fires_most(found: tuple[Run, Habits]) -> None:
+def test_a_neuron_is_remembered_where_it_fires_most_and_all_parts_by_their_means(found: tuple[Run, Habits]) -> None:
     loaded, told = found
     length, ids = loaded.config.model.context_length, [*range(97), *range(97)]
     whole = len(ids) // length * length
     assert told.tokens == whole
+    traces = [trace(loaded.model, ids[start : start + length]) for start in range(0, whole, length)]
     for layer in range(2):
-        hidden = torch.cat(
-            [
-                torch.from_numpy(trace(loaded.model, ids[start : start + length]).layers[layer].feed_forward.hidden)
-                for start in range(0, whole, length)
-            ]
-        )
+        hidden = torch.cat([torch.from_numpy(one.layers[layer].feed_forward.hidden) for one in traces])
+        mixed = np.concatenate([one.layers[layer].attention.mixed for one in traces], axis=1)  # H T K
+        heads, neurons = told.means[layer]
+        np.testing.assert_allclose(heads, mixed.mean(1).flatten(), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(neurons, hidden.mean(0), rtol=1e-4, atol=1e-6)
         for neuron in range(hidden.shape[1]):
             values = [value for *_, value in told.neurons[layer][str(neuron)]]
             place = int(hidden[:, neuron].abs().argmax())
@@ -129,6 +132,12 @@ def test_habits_are_kept_by_training_shown_on_the_page_and_found_anew(two_runs: 
     folder = RunFolder(two_runs / "runs" / "tiny")
     loaded = load_run(folder.path, "last")
     assert kept_habits(loaded) == habits(loaded, validation_tokens(loaded)[:8192].tolist())
+    means, over = usual_work(loaded)
+    assert over == f"{kept_habits(loaded).tokens:,} tokens of the validation text"
+    for made, kept in zip(means, kept_habits(loaded).means, strict=True):
+        for here, there in zip(made, kept, strict=True):
+            np.testing.assert_allclose(here[0], there, rtol=1e-5)
+    assert "that this model wrote itself" in usual_work(replace(loaded, step=loaded.step - 1))[1]
     path = folder.path / "habits.json"
     path.write_bytes(path.read_bytes().replace(b"itself", b"nobody"))
     done = minigpt("explain", "runs/tiny", "--no-open", "--prompt", "A cat", cwd=two_runs)
