@@ -33,8 +33,8 @@ SNIPPETS, AROUND = 3, 6
 """Places of the text that a neuron is remembered by, and how many tokens on either side are told."""
 PAIRS = 3
 """Of words, that a head is remembered by."""
-NEURONS = 512
-"""Of each layer, those that fire most."""
+NEURONS = 3072
+"""Of the model, as many of each layer: those that fire most."""
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
@@ -100,7 +100,7 @@ def habits(run: Run, token_ids: Sequence[int]) -> Habits:
     vocabulary = [label(piece) for piece in tokenizer.token_bytes]
     pieces = [vocabulary[token] for token in windows.flatten().tolist()]
     heads = [count.heads(vocabulary) for count in counts]
-    neurons = [count.neurons(pieces, length) for count in counts]
+    neurons = [count.neurons(NEURONS // len(counts), pieces, length) for count in counts]
     return Habits(run.step, len(pieces), heads, neurons, [count.means() for count in counts])
 
 
@@ -171,12 +171,12 @@ class _Counts:
             found.append(Head(sorted(held, key=lambda habit: -habit.share), surest))
         return found
 
-    def neurons(self, pieces: list[str], length: int) -> dict[str, list[tuple[str, str, str, float]]]:
-        """For each of the neurons that fire most where they do."""
+    def neurons(self, most: int, pieces: list[str], length: int) -> dict[str, list[tuple[str, str, str, float]]]:
+        """For each of the `most` neurons that fire most where they do."""
         hidden = torch.cat(self._hidden)  # tokens, F
         _, places = hidden.abs().topk(min(SNIPPETS, len(hidden)), 0)
         values = hidden.gather(0, places)
-        loudest = values[0].abs().argsort(descending=True)[:NEURONS].tolist()
+        loudest = values[0].abs().argsort(descending=True)[:most].tolist()
 
         def snippet(place: int, value: float) -> tuple[str, str, str, float]:
             first, end = place - place % length, place - place % length + length

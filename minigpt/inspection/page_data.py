@@ -55,8 +55,8 @@ def model_data(run: Run) -> dict[str, Any]:
     """What does not depend on the text: the weights, the vocabulary, its map, its vectors or, of many, those mapped."""
     habits = kept_habits(run)
     embedding, rows = Embedding.of(run), weight_array(run.model.token_embedding.weight)
-    mapped, places = embedding.map(min(MAPPED, ROOM // 2 // rows.shape[1]))
-    shown = list(range(len(rows))) if 2 * rows.size <= ROOM else mapped
+    mapped, places = embedding.map(min(MAPPED, ROOM // 3 // rows.shape[1]))
+    shown = list(range(len(rows))) if 3 * rows.size <= ROOM else mapped
     return {
         "model": run.config.model.model_dump(),
         "step": run.step,
@@ -66,7 +66,7 @@ def model_data(run: Run) -> dict[str, Any]:
         "rows": {"tokens": shown, **pack_rows(rows[shown])},
         "scale": run.model.embedding_scale,
         "weights": pack_weights(run.model),
-        "habits": habits and TypeAdapter(Habits).dump_python(habits),
+        "habits": habits and TypeAdapter(Habits).dump_python(habits, exclude={"means"}),
         "losses": {name: losses(run, name) for name in ("loss", "validation_loss")},
     }
 
