@@ -183,6 +183,19 @@ def test_the_training_slider_goes_through_the_checkpoints(page: Any, run: Path, 
 
 
 @needs_chromium
+def test_the_last_of_many_tokens_is_chosen_and_seen(loaded: Run, tmp_path: Path) -> None:
+    longest = loaded.config.model.context_length - 1
+    (tmp_path / "page.html").write_text(explain(loaded, "A" * longest), encoding="utf-8")
+    with chromium(viewport={"width": 700, "height": 800}) as page:
+        page.goto(f"file://{tmp_path / 'page.html'}")
+        hidden, scrolled = page.eval_on_selector(
+            "#tokens", "row => [row.scrollWidth - row.clientWidth, row.scrollLeft]"
+        )
+    assert hidden > 0
+    assert scrolled == pytest.approx(hidden, abs=1)
+
+
+@needs_chromium
 def test_keys_move_among_tokens_and_in_the_matrix_and_a_phone_is_wide_enough(page: Any) -> None:
     page.focus("#tokens [aria-checked=true]")
     page.keyboard.press("ArrowLeft")

@@ -7,11 +7,11 @@ function drawControls() {
     return button;
   }));
   const options = n => Array.from({ length: n }, (_, i) => make("option", { value: i }, i + 1));
-  const chosen = $("tokens").children[state.token];
-  $("tokens").scrollLeft = chosen.offsetLeft - $("tokens").offsetLeft - $("tokens").clientWidth / 2;
+  if (!$("layer").length) { $("layer").append(...options(D.model.n_layers)); $("head").append(...options(D.model.n_heads)); }
   $("layer").value = state.layer;
   $("head").value = state.head;
-  if (!$("layer").length) { $("layer").append(...options(D.model.n_layers)); $("head").append(...options(D.model.n_heads)); }
+  const chosen = $("tokens").children[state.token];
+  $("tokens").scrollLeft = chosen.offsetLeft - $("tokens").offsetLeft - $("tokens").clientWidth / 2;
 }
 
 function drawTokens() {
