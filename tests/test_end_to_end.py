@@ -117,6 +117,8 @@ def test_a_log_has_lines_and_no_carriage_returns(run: Path) -> None:
     drawings = [line for line in lines if " left, step " in line]
     assert evaluations
     assert 0 < len(drawings) <= len(evaluations) + 1
+    assert re.search(r"\d\d:\d\d left, step 1, loss ", drawings[0]), "the first tells something"
+    assert [line for line in lines if "%|" in line] == drawings
     assert len(set(lines)) == len(lines)
 
 

@@ -28,9 +28,10 @@ def bar(**settings: Any) -> "tqdm[Any]":
     """A bar of tqdm, with its settings, on standard error."""
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(dynamic_ncols=True, **settings)
+    settings["delay"] = settings.get("delay") or 1e-9  # without one, a line comes before there is anything to tell
     shown = tqdm(file=_Lines(), **settings | {"mininterval": SECONDS, "miniters": 0, "smoothing": 0})
-    if not shown.disable and shown.delay:
-        shown.last_print_t -= SECONDS  # the first line comes as soon as there is something to tell
+    if not shown.disable:
+        shown.last_print_t -= SECONDS  # and with one, not before so many seconds
     return shown
 
 
