@@ -12,7 +12,10 @@ AUTO = "auto"
 
 def open_to_choice(schema: dict[str, Any]) -> None:
     """Marks such a field: in the schema for editors it may be a text as well."""
-    schema["type"] = [schema["type"], "string"] if schema["type"] != "string" else "string"
+    if "anyOf" in schema:
+        schema["anyOf"].append({"type": "string"})
+    elif schema["type"] != "string":
+        schema["type"] = [schema["type"], "string"]
 
 
 class OpenRecipe(Section):

@@ -163,7 +163,7 @@ class TrainingConfig(Section):
     """Sequences per micro-batch, over all processes."""
     gradient_accumulation_steps: int = Field(1, ge=1, le=10**6)
     """Micro-batches per step."""
-    max_steps: int | None = Field(None, ge=1, le=10**12)
+    max_steps: int | None = Field(None, ge=1, le=10**12, json_schema_extra=open_to_choice)
     """Stop after so many steps: the reproducible way."""
     max_minutes: float | None = Field(None, gt=0, le=10**7)
     """Stop after so much training time, compiling and evaluating included; the schedule follows the clock."""

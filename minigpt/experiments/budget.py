@@ -48,8 +48,12 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-MANY_READINGS = 16
-"""Of a text, from which on a model learns it by heart."""
+DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
+"""From which pressure on, weights times readings for each token of a text, so much of it is good."""
+MOST_PRESSURE = 350
+"""Under which a text is learned by heart all the same, and training had better end."""
+FEW_READINGS, FEW_STEPS = 6, 300
+"""Of a text, by which no model learns it by heart; of a training, by which it has hardly begun."""
 SHORT = 5_000_000
 """Characters of a text up to which it is learned by characters."""
 
@@ -93,6 +97,10 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         values = sizes(text, operations, given)
         values["model.d_model"] = nearest_width(values["model.d_model"], config.asked.get("model", {}))
         values["training.batch_size"] = n_processes * math.ceil(values["training.batch_size"] / smaller / n_processes)
+        step = config.training.gradient_accumulation_steps * values["training.batch_size"] * values[RUNG[2]]
+        most = most_readings(text, values)
+        enough = readings(text, operations, values) > most
+        values["training.max_steps"] = math.ceil(most * n_tokens(text, values) / step) if enough else None
         try:
             chosen = config.chosen({key: values[key] for key in config.auto})
         except ValidationError as error:
@@ -113,8 +121,11 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         rate = n_processes * training_rate(own, expected_vocab_size(own), MEASURED_SECONDS)
     chosen = at(rate * 60 * minutes)
     values = " ".join(f"{key}={chosen.value(key)}" for key in config.auto)
-    times = readings(text, rate * 60 * minutes, {key: chosen.value(key) for key in SIZES})
-    why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {times:.2g} times"
+    found = {key: chosen.value(key) for key in SIZES}
+    times, most = readings(text, rate * 60 * minutes, found), most_readings(text, found)
+    told, end = (f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in (times, most))
+    why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {told} times"
+    why += f", and after {end} it is learned by heart" * (times > most)
     print(f"chosen   {values}\nwhy      {why}", file=sys.stderr)  # noqa: T201
     return chosen
 
@@ -138,12 +149,14 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     """Every size for a text and the operations that there is time for, beside those that are given."""
     values = {"tokenizer.kind": tokenizer_kind(text), **given}
     values["tokenizer.vocab_size"] = vocabulary(values["tokenizer.kind"], text, given.get("tokenizer.vocab_size"))
-    per_token = characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
-    document, n_tokens = text.document / per_token, text.n_characters / per_token
-    n_layers, width, length, rows = rung(operations)
+    length_of_text = n_tokens(text, values)
+    document = length_of_text * text.document / text.n_characters
+    bearable = 3 * MOST_PRESSURE * length_of_text**2  # by a model that is small enough to read it often
+    n_layers, width, length, rows = rung(min(operations, bearable))
     room = 32 * math.ceil(1.5 * document / 32)  # for most documents
     context = max(length, room) if room <= max(SHORT_DOCUMENT, 2 * length) else length
-    context = given.get("model.context_length", max(2, min(context, int(n_tokens / 4))))  # some is left to judge by
+    context = max(2, min(context, int(length_of_text / 4)))  # some is left to judge by
+    context = given.get("model.context_length", context)
     residual = 1.0
     if document < context:  # seen whole: to copy from their beginning matters most, and few wide layers learn it sooner
         n_layers, width, residual = math.ceil(n_layers / 2), 3 * width // 2, 0.1
@@ -151,8 +164,10 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     elif values["tokenizer.kind"] == "bpe":  # which has more to tell apart
         width = 3 * width // 2
     values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
+    times = min(readings(text, operations, values), most_readings(text, values))
+    pressure = times * n_weights(values) / length_of_text if times > FEW_READINGS else 0
     return {
-        "model.dropout": 0.0 if readings(text, operations, values) < MANY_READINGS else 0.1,
+        "model.dropout": max((share for least, share in DROPOUT if pressure >= least), default=0.0),
         "optimizer.residual_fraction": residual,
         **values,
     }
@@ -160,10 +175,24 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
 
 def readings(text: Text, operations: float, values: Mapping[str, Any]) -> float:
     """How often so many operations of a model of some sizes read a text."""
-    kind, vocab_size = values["tokenizer.kind"], values["tokenizer.vocab_size"]
-    blocks = values["model.n_layers"] * 12 * values["model.d_model"] ** 2
-    n_tokens = operations / (6 * (blocks + vocab_size * values["model.d_model"]))
-    return n_tokens * characters_per_token(kind, vocab_size) / text.n_characters
+    return operations / (6 * n_weights(values) * n_tokens(text, values))
+
+
+def most_readings(text: Text, values: Mapping[str, Any]) -> float:
+    """How often a model of some sizes may read a text before it has learned it by heart."""
+    n, step = n_tokens(text, values), values["training.batch_size"] * values["model.context_length"]
+    return max(FEW_STEPS * step / n, MOST_PRESSURE * n / n_weights(values))
+
+
+def n_weights(values: Mapping[str, Any]) -> int:
+    """Of a model of some sizes, those of matrices."""
+    width: int = values["model.d_model"]
+    return width * (values["model.n_layers"] * 12 * width + values["tokenizer.vocab_size"])
+
+
+def n_tokens(text: Text, values: Mapping[str, Any]) -> float:
+    """Of a text, by the sizes' tokenizer."""
+    return text.n_characters / characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
 
 
 def rung(operations: float) -> tuple[int, int, int, int]:

@@ -34,6 +34,8 @@ ENOUGH = 500
 """Tokens of either part without which nothing can be told."""
 FALL, WEAR = 0.128, 0.165
 """How fast losses fall with the operations, and how fast that wears off (docs/experiments.md, 'A forecast')."""
+BEARABLE, STRAIN = 20, 0.07
+"""Pressure on a short text (`budget.py`) above which they fall less, and how much ('Short texts')."""
 
 
 def planned(config: Config) -> tuple[Config, Plan]:
@@ -58,12 +60,19 @@ def forecast(config: Config, source: Source, operations: float) -> float | None:
     if engine.precision == "float16":  # whose loss would have to be scaled
         engine = replace(engine, precision="float32")
     more = math.log(max(1.0, operations / OPERATIONS))
-    reached = trial(config, source, engine)
-    return None if reached is None else reached * math.exp(-FALL * more / (1 + WEAR * more))
+    tried = trial(config, source, engine)
+    if tried is None:
+        return None
+    reached, n_tokens = tried
+    strain = (1 + operations / (6 * n_tokens**2) / BEARABLE) ** STRAIN
+    return reached * math.exp(-FALL * more / (1 + WEAR * more)) * strain
 
 
-def trial(config: Config, source: Source, engine: Engine) -> float | None:
-    """Bits per byte that the small model comes to, by the recipe's tokenizer, optimizer and schedule."""
+def trial(config: Config, source: Source, engine: Engine) -> tuple[float, float] | None:
+    """Bits per byte that the small model comes to, by the recipe's tokenizer, optimizer and schedule.
+
+    And how many tokens there are to learn from; of a text that is not read to its end, more than matter.
+    """
     beginning, end = parts(source)
     settings = config.tokenizer
     try:
@@ -91,7 +100,8 @@ def trial(config: Config, source: Source, engine: Engine) -> float | None:
         optimizers.step(learning_rate_factor(config.schedule, step, step / n_steps))
     windows = evaluation_windows(judged, shape.context_length, ROWS, tokenizer.begin_of_text)
     with engine.autocast():
-        return evaluate(model, windows, tokenizer).bits_per_byte
+        bits = evaluate(model, windows, tokenizer).bits_per_byte
+    return bits, len(learned) if sum(len(piece.text) for piece in beginning) < LEARNED else math.inf
 
 
 def parts(source: Source) -> tuple[list[Piece], list[Piece]]:

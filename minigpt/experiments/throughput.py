@@ -19,6 +19,8 @@ from minigpt.optimizers import make_optimizers
 from minigpt.training.budget import tokens_per_step
 from minigpt.training.loss import TrainingLoss
 
+LEAST_RATE = 2e10
+"""Operations per second; a first step that comes to fewer was held up by something else."""
 COMPILED = 0.75
 """Time of a compiled step as a share of that of one that is not, where it is not worth measuring."""
 
@@ -84,7 +86,8 @@ class Steps:
         self.loss = TrainingLoss(model, engine.dtype, compiled=False)
         self.n_rows = 1
         self.step()  # warms up
-        fitting = max(1, int(seconds / self.step()[0])) if engine.device.type == "cpu" else self.training.batch_size
+        cost = min(self.step()[0], training_flops(model.config, model) * model.config.context_length / LEAST_RATE)
+        fitting = max(1, int(seconds / cost)) if engine.device.type == "cpu" else self.training.batch_size
         self.n_rows = min(self.training.batch_size, fitting)
 
     def step(self) -> tuple[float, float]:

@@ -70,7 +70,7 @@ def test_an_open_recipe_is_saved_as_it_is_open(tmp_path: Path) -> None:
     assert again.auto == recipe.auto
     sizes = {"model.n_layers": 2, "model.d_model": 96, "model.context_length": 64, "model.dropout": 0.0}
     others = {"tokenizer.kind": "byte", "tokenizer.vocab_size": 257, "training.batch_size": 8}
-    values = {**sizes, **others, "optimizer.residual_fraction": 1.0}
+    values = {**sizes, **others, "optimizer.residual_fraction": 1.0, "training.max_steps": None}
     assert again.chosen(values).model == recipe.chosen(values).model
     assert again.chosen(values).model.d_head == 24
 

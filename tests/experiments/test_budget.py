@@ -1,5 +1,7 @@
 """Sizes follow from the text, the minutes and the machine."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ def test_more_time_makes_no_smaller_model() -> None:
 
 def test_the_rungs_themselves_are_chosen() -> None:
     for operations, n_layers, d_model, context_length, batch_size in LADDER:
-        chosen = sizes(PLAY, operations)
+        chosen = sizes(replace(PLAY, n_characters=10**9), operations, {"tokenizer.kind": "character"})
         assert (chosen["model.n_layers"], chosen["model.d_model"]) == (n_layers, d_model)
         assert (chosen["model.context_length"], chosen["training.batch_size"]) == (context_length, batch_size)
 
@@ -103,9 +105,26 @@ def test_whole_documents_fit_in_where_they_are_short() -> None:
     assert sizes(novel, 8e12)["model.context_length"] == rung(8e12)[2], "a long document does not fit in"
 
 
-def test_a_text_that_is_read_often_gets_dropout() -> None:
-    assert sizes(PLAY, 1e12)["model.dropout"] == 0
-    assert sizes(PLAY, 1e15)["model.dropout"] > 0
+def test_the_shorter_a_text_and_the_longer_a_training_the_more_dropout() -> None:
+    short = replace(PLAY, n_characters=100_000)
+    assert [sizes(short, operations)["model.dropout"] for operations in (5e11, 2e12, 5e12, 1e13)] == [0, 0.1, 0.2, 0.3]
+    assert [sizes(PLAY, operations)["model.dropout"] for operations in (1e13, 2e14, 5e14, 1e15)] == [0, 0.1, 0.2, 0.3]
+    assert sizes(short, 1e18)["model.d_model"] < sizes(PLAY, 1e18)["model.d_model"], "it is read more often instead"
+
+
+def test_training_ends_before_a_short_text_is_learned_by_heart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text(SENTENCE * 400)
+
+    def chosen(minutes: float) -> tuple[int | None, str]:
+        settings = [f"data.source={tmp_path / 'mine.txt'}", f"training.max_minutes={minutes}", "run.device=cpu"]
+        return choose(load_recipe(AUTO, settings)).training.max_steps, capsys.readouterr().err
+
+    short, much, more = chosen(0.001), chosen(60), chosen(600)
+    assert (short[0], "by heart" in short[1]) == (None, False)
+    assert much[0] == more[0] == 300, "a training of fewer steps has hardly begun"
+    assert re.search("about [0-9,]+ times, and after 16[0-9] it is learned by heart", much[1])
 
 
 def test_a_text_is_opened_once_for_the_choice_and_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,5 +219,5 @@ def test_without_minutes_nothing_can_be_chosen(tmp_path: Path) -> None:
     settings = ["data.source=mine.txt", "training.max_minutes=null", "training.max_steps=3"]
     done = minigpt("train", AUTO, *settings, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("error:")) == (2, 1)
-    assert all(key in done.stderr for key in load_recipe(AUTO).auto)
+    assert all(key in done.stderr for key in load_recipe(AUTO, settings).auto)
     assert "training.max_minutes" in done.stderr

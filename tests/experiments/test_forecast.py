@@ -1,6 +1,7 @@
 """What training will come to, told beforehand."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def test_a_tokenizer_that_cannot_be_had_yet_tells_nothing(tmp_path: Path, monkey
     assert forecast.forecast(config, source_of(tmp_path, "to be " * 2000), 1e12) is None
 
 
+def test_a_short_text_teaches_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(n_tokens: float, operations: float) -> float:
+        monkeypatch.setattr(forecast, "trial", lambda *_: (2.0, n_tokens))
+        return forecast.forecast(load_recipe(AUTO, ["run.device=cpu"]), source_of(tmp_path, "to be"), operations)
+
+    assert told(1e5, 1.2e13) / told(math.inf, 1.2e13) == pytest.approx((1 + 200 / 20) ** 0.07)
+    assert told(1e6, 1.2e13) < 1.01 * told(math.inf, 1.2e13)
+
+
 def test_the_plan_of_an_open_recipe_tells_the_loss(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("To be, or not to be, that is the question.\n" * 400)
     settings = ["data.source=mine.txt", "training.max_minutes=0.01", "--json"]
@@ -106,6 +116,7 @@ def test_the_plan_of_an_open_recipe_tells_the_loss(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert 0 < document["plan"]["bits_per_byte"] < 3
     open_keys = [key.split(".") for key in load_recipe(AUTO).auto]
-    closed = [f"{section}.{name}={document['config'][section][name]}" for section, name in open_keys]
+    values = [(section, name, document["config"][section][name]) for section, name in open_keys]
+    closed = [f"{section}.{name}={'null' if value is None else value}" for section, name, value in values]
     done = minigpt("config", AUTO, *settings, *closed, cwd=tmp_path)
     assert json.loads(done.stdout)["plan"]["bits_per_byte"] is None
