@@ -48,7 +48,7 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
+DROPOUT = ((12, 0.1), (40, 0.2), (120, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
 """Under which a text is learned by heart all the same, and training had better end."""
@@ -99,7 +99,7 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         values["training.batch_size"] = n_processes * math.ceil(values["training.batch_size"] / smaller / n_processes)
         step = config.training.gradient_accumulation_steps * values["training.batch_size"] * values[RUNG[2]]
         most = most_readings(text, values)
-        enough = readings(text, operations, values) > most
+        enough = 2 * readings(text, operations, values) > most  # the machine may be faster than when it was tried
         values["training.max_steps"] = math.ceil(most * n_tokens(text, values) / step) if enough else None
         try:
             chosen = config.chosen({key: values[key] for key in config.auto})
