@@ -28,10 +28,10 @@ def bar(**settings: Any) -> "tqdm[Any]":
     """A bar of tqdm, with its settings, on standard error."""
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(dynamic_ncols=True, **settings)
-    settings["delay"] = settings.get("delay") or 1e-9  # without one, a line comes before there is anything to tell
+    settings["delay"] = settings.get("delay") or 1e-9  # else the first line would come before there is anything to tell
     shown = tqdm(file=_Lines(), **settings | {"mininterval": SECONDS, "miniters": 0, "smoothing": 0})
     if not shown.disable:
-        shown.last_print_t -= SECONDS  # and with one, not before so many seconds
+        shown.last_print_t -= SECONDS  # and so it comes as soon as there is
     return shown
 
 

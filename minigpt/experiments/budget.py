@@ -125,7 +125,7 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
     times, most = readings(text, rate * 60 * minutes, found), most_readings(text, found)
     told, end = (f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in (times, most))
     why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {told} times"
-    why += f", and after {end} it is learned by heart" * (times > most)
+    why += f", and after {end} it is learned by heart" * (2 * times > most)
     print(f"chosen   {values}\nwhy      {why}", file=sys.stderr)  # noqa: T201
     return chosen
 
