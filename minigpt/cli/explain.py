@@ -53,8 +53,7 @@ def explain(
 
     model, off = load_run(run, checkpoint), without or []
     path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
-    html = page.explain(model, text, without=off, beside=beside, home=output is None)
-    write_page(path, html)
+    write_page(path, page.explain(model, text, without=off, beside=beside, home=output is None))
     if off:
         from minigpt.inspection.intervene import consequences
 

@@ -98,9 +98,8 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         values["model.d_model"] = nearest_width(values["model.d_model"], config.asked.get("model", {}))
         values["training.batch_size"] = n_processes * math.ceil(values["training.batch_size"] / smaller / n_processes)
         step = config.training.gradient_accumulation_steps * values["training.batch_size"] * values[RUNG[2]]
-        most = most_readings(text, values)
-        enough = 2 * readings(text, operations, values) > most  # the machine may be faster than when it was tried
-        values["training.max_steps"] = math.ceil(most * n_tokens(text, values) / step) if enough else None
+        most = math.ceil(most_readings(text, values) * n_tokens(text, values) / step)
+        values["training.max_steps"] = most if may_know_by_heart(text, operations, values) else None
         try:
             chosen = config.chosen({key: values[key] for key in config.auto})
         except ValidationError as error:
@@ -122,10 +121,10 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
     chosen = at(rate * 60 * minutes)
     values = " ".join(f"{key}={chosen.value(key)}" for key in config.auto)
     found = {key: chosen.value(key) for key in SIZES}
-    times, most = readings(text, rate * 60 * minutes, found), most_readings(text, found)
-    told, end = (f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in (times, most))
+    readings_told = readings(text, rate * 60 * minutes, found), most_readings(text, found)
+    told, end = (f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in readings_told)
     why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {told} times"
-    why += f", and after {end} it is learned by heart" * (2 * times > most)
+    why += f", and after {end} it is learned by heart" * may_know_by_heart(text, rate * 60 * minutes, found)
     print(f"chosen   {values}\nwhy      {why}", file=sys.stderr)  # noqa: T201
     return chosen
 
@@ -182,6 +181,11 @@ def most_readings(text: Text, values: Mapping[str, Any]) -> float:
     """How often a model of some sizes may read a text before it has learned it by heart."""
     n, step = n_tokens(text, values), values["training.batch_size"] * values["model.context_length"]
     return max(FEW_STEPS * step / n, MOST_PRESSURE * n / n_weights(values))
+
+
+def may_know_by_heart(text: Text, operations: float, values: Mapping[str, Any]) -> bool:
+    """Whether there may be time for that, on a machine that may be twice as fast as when it was tried."""
+    return 2 * readings(text, operations, values) > most_readings(text, values)
 
 
 def n_weights(values: Mapping[str, Any]) -> int:
