@@ -1,8 +1,8 @@
 """A model packed for inference: fewer and larger matmuls, with weights that are read as fast as the machine can.
 
 Decoding costs little arithmetic: its time is that of reading every weight once and of calling every operation.
-Hence weights in int8 or bfloat16, and as few operations as will do: one call of C++ for a whole step where that can be
-compiled, and else what torch has. Axis letters as in minigpt/model/attention.py.
+Hence weights in int8 or bfloat16, and as few operations as will do: on a CPU, one call of C++ for a whole step where
+that can be compiled, and else NumPy's; elsewhere torch's. Axis letters as in minigpt/model/attention.py.
 """
 
 import copy
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.hardware.instructions import has_bfloat16_matmul
+from minigpt.inference.arrays import ArrayGPT
 from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, fold, fold_block
 from minigpt.inference.native import Int8GPT, fits
@@ -25,9 +26,6 @@ from minigpt.model.block import Block
 from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
 from minigpt.model.position import Rotation
-
-WORTH_BLOCKS = 2**17
-"""Float32 weights of a matrix from which on oneDNN's matmul wins more than the 15 us that its call takes longer."""
 
 
 class InferenceModel(Protocol):
@@ -42,26 +40,37 @@ class InferenceModel(Protocol):
 def inference_dtype(
     config: ModelConfig, precision: str | None, dtype: torch.dtype, device: torch.device
 ) -> torch.dtype:
-    """What to pack a model's weights in for inference, as `sampling.precision` says; else `dtype`."""
+    """What to pack a model's weights in for inference, as `sampling.precision` says; else `dtype` but for a CPU."""
     if precision in ("float32", "bfloat16"):
         return getattr(torch, precision)
-    return torch.int8 if device.type == "cpu" and fits(config) and load() is not None else dtype
+    if device.type != "cpu":
+        return dtype
+    return torch.int8 if fits(config) and load() is not None else torch.float32
 
 
 def pack(model: GPT, dtype: torch.dtype) -> InferenceModel:
-    """The same model for inference: its matrices are packed copies in `dtype`, the rest is shared.
+    """The same model for inference: its matrices are packed copies in `dtype`, the rest is shared."""
+    device = model.lm_head.weight.device.type
+    if dtype == torch.int8:
+        return Int8GPT(model)
+    if dtype == torch.float32 and device == "cpu":
+        return ArrayGPT(model)
+    packed = with_packed_blocks(model, dtype)
+    return RecordedGPT(packed) if device == "cuda" else packed
+
+
+def with_packed_blocks(model: GPT, dtype: torch.dtype) -> GPT:
+    """For inference by torch.
 
     Vectors between the matrices stay float32: on CPUs, torch's attention over a cache is slower by far in bfloat16.
     """
-    if dtype == torch.int8:
-        return Int8GPT(model)
     packed = copy.copy(model)
     packed._modules = dict(model._modules)
     packed.dropout = nn.Identity()  # type: ignore[assignment]
     packed.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in model.blocks if isinstance(block, Block))
     packed.final_norm = nn.Identity()
     packed.lm_head = PackedLinear(fold([model.lm_head], model.final_norm), dtype)  # type: ignore[assignment]
-    return RecordedGPT(packed) if model.lm_head.weight.is_cuda else packed
+    return packed
 
 
 class PackedLinear(nn.Module):
@@ -73,12 +82,12 @@ class PackedLinear(nn.Module):
         self.bias = folded.bias.to(dtype) if folded.bias.any() else None
         weight = folded.weight.to(dtype)
         self.n_bytes = weight.nbytes
-        self.blocked = _gains_by_blocks(weight)
+        self.blocked = dtype == torch.bfloat16 and weight.device.type == "cpu" and has_bfloat16_matmul()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 16) if self.blocked else weight
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.prepare(x).to(self.dtype)
-        if self.blocked:
+        if self.blocked:  # oneDNN's order, with which few vectors take half the time
             return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
         return F.linear(x, self.weight, self.bias)
 
@@ -117,15 +126,6 @@ class PackedBlock(nn.Module):
             query, key, value, attn_mask=mask, is_causal=n_new > 1, enable_gqa=self.n_kv_heads < self.n_heads
         )
         return mixed.transpose(1, 2).reshape(n_batch, n_new, -1)
-
-
-def _gains_by_blocks(weight: Tensor) -> bool:
-    """Whether oneDNN's blocked order makes a matmul with few vectors faster, up to twice, than torch's own kernel."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    if weight.dtype == torch.float32:
-        return weight.numel() >= WORTH_BLOCKS
-    return weight.dtype == torch.bfloat16 and has_bfloat16_matmul()
 
 
 def preparation(before: Before, epsilon: float) -> Callable[[Tensor], Tensor]:

@@ -92,12 +92,12 @@ def _in_turns(
 
 def _bytes_of(packed: Any) -> int:
     """Bytes of weights that a step reads."""
-    from minigpt.inference.native import Int8GPT
     from minigpt.inference.packed import PackedLinear
+    from minigpt.model.gpt import GPT
 
-    if isinstance(packed, Int8GPT):
-        return packed.n_bytes
-    return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
+    if isinstance(packed, GPT):
+        return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
+    return int(packed.n_bytes)
 
 
 def throughput(model: Any, n_samples: int, new_tokens: int) -> float:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.generate import generate
 from minigpt.hardware import memory
-from minigpt.inference.packed import pack
+from minigpt.inference.packed import pack, with_packed_blocks
 from minigpt.inference.recorded import RecordedGPT
 from minigpt.inspection.trace import trace
 from minigpt.optimizers.muon import Muon, orthogonalise
@@ -164,10 +164,8 @@ def test_a_model_packed_for_inference_has_the_logits_of_the_cpu(precision: str, 
 @pytest.mark.parametrize("n_texts", [1, 3])
 def test_recorded_steps_write_what_called_ones_write(position: str, n_texts: int, device: torch.device) -> None:
     settings = SamplingConfig(temperature=1, max_new_tokens=40)  # twice beyond the context
-    packed = pack(random_model(position=position), torch.float32)
-    recorded = pack(random_model(position=position).to(device), torch.float32)
-    if not isinstance(recorded, RecordedGPT):
-        recorded = RecordedGPT(recorded)
+    packed = with_packed_blocks(random_model(position=position), torch.float32)
+    recorded = RecordedGPT(with_packed_blocks(random_model(position=position).to(device), torch.float32))
     for prompt in TOKENS[0, :3], TOKENS[0, :1]:
         expected, found = (
             list(generate(model, prompt, settings, end_of_text=-1, seed=0, n_samples=n_texts))

@@ -14,7 +14,7 @@ from minigpt.evaluation.loss import evaluate
 from minigpt.inference import compiled
 from minigpt.inference import packed as packing
 from minigpt.inference.folding import Before, fold
-from minigpt.inference.packed import PackedLinear, inference_dtype, pack
+from minigpt.inference.packed import PackedLinear, inference_dtype, pack, with_packed_blocks
 from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 from minigpt.runs import load_run
@@ -38,16 +38,13 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("smallest", [0, 2**17], ids=["in blocks", "as they are"])
-def test_a_packed_model_gives_the_same_logits_token_by_token(
-    smallest: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packing, "WORTH_BLOCKS", smallest)
+@pytest.mark.parametrize("way", [pack, with_packed_blocks], ids=["by NumPy", "by torch"])
+def test_a_packed_model_gives_the_same_logits_token_by_token(way: Any, options: dict[str, Any]) -> None:
     model, cache = random_model(**options), KVCache(random_model(**options).config)
-    packed = pack(model, torch.float32)
+    packed = way(model, torch.float32)
     with torch.no_grad():
-        parts = [packed(TOKENS[:, :5], cache), *(packed(TOKENS[:, i : i + 1], cache) for i in range(5, 16))]
-        torch.testing.assert_close(torch.cat(parts, 1), model(TOKENS), rtol=1e-4, atol=1e-5)
+        parts = [packed.next_logits(part, cache) for part in TOKENS.split([5, *[1] * 11], 1)]
+        torch.testing.assert_close(torch.stack(parts, 1), model(TOKENS)[:, 4:], rtol=1e-4, atol=1e-5)
         assert torch.equal(model(TOKENS), random_model(**options)(TOKENS)), "packing must leave the model as it is"
 
 
@@ -66,7 +63,7 @@ def test_a_model_in_int8_gives_nearly_the_same_logits_token_by_token(options: di
 
 def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
     model = random_model(dropout=0.1).train()
-    packed = pack(model, torch.float32)
+    packed = with_packed_blocks(model, torch.float32)
     assert all(part.training for part in model.modules())
     with torch.no_grad():
         assert torch.equal(packed(TOKENS), packed(TOKENS))
@@ -114,10 +111,20 @@ def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
 def test_inference_on_a_cpu_is_int8_where_there_is_a_compiler(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    able = torch.int8 if compiled.load() else dtype
+    able = torch.int8 if compiled.load() else torch.float32
     assert inference_dtype(CONFIG, "int8", dtype, CPU) == able
     monkeypatch.setattr(packing, "load", lambda: None)
-    assert inference_dtype(CONFIG, "int8", dtype, CPU) == dtype
+    assert inference_dtype(CONFIG, "int8", dtype, CPU) == torch.float32
+
+
+def test_a_neuron_far_below_zero_is_zero_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    model = random_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(30)  # exp(-gate) is infinite then
+        logits, exact = pack(model, torch.float32).next_logits(TOKENS, KVCache(model.config)), model(TOKENS)[:, -1]
+    torch.testing.assert_close(logits, exact, rtol=1e-3, atol=1e-3 * exact.abs().max().item())
+    assert not recwarn.list
 
 
 def test_a_run_in_float32_is_sampled_in_it_only_where_that_was_wished_for(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""Inference in float32 on a CPU without a C++ compiler, in NumPy.
+
+The time of a step for one text is that of calling some hundred small operations: 0.2 to 2 us each in NumPy, 1 to 6 in
+torch (docs/experiments.md). Axis letters as in minigpt/model/attention.py; vectors are (B T) D.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from minigpt.inference.folding import Before, Folded, fold, fold_block
+from minigpt.model.block import Block
+from minigpt.model.cache import KVCache, LayerCache
+from minigpt.model.gpt import GPT
+
+Numbers = NDArray[np.float32]
+Turns = NDArray[np.complex64]
+"""By which pairs of numbers of a query or key turn at each place (T 1 K/2)."""
+
+
+class ArrayGPT:
+    """A model for inference, whose matrices are folded copies."""
+
+    def __init__(self, model: GPT) -> None:
+        self.config = model.config
+        positions, rotary = model.position_embedding, model.rotary
+        self.embedding = model.token_embedding.weight.detach().numpy()
+        self.embedding_scale = np.float32(model.embedding_scale)
+        self.positions = positions.weight.detach().numpy() if positions is not None else None
+        self.turns = turns(rotary.cosine, rotary.sine) if rotary is not None else None
+        self.blocks = [ArrayBlock(block) for block in model.blocks if isinstance(block, Block)]
+        self.lm_head = ArrayLinear(fold([model.lm_head], model.final_norm))
+        layers = [self.lm_head, *(layer for block in self.blocks for layer in block.layers)]
+        self.n_bytes = sum(layer.weight.nbytes for layer in layers)
+        """Of weights, which a step reads."""
+
+    def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
+        """Logits (B V) of what comes after `token_ids` (B T), which join the cache."""
+        n_texts, n_new = token_ids.shape
+        places = cache.places(n_new)
+        x = self.embedding[token_ids.numpy()] * self.embedding_scale  # B T D
+        if self.positions is not None:
+            x += self.positions[places]
+        turns = self.turns[places] if self.turns is not None else None
+        x = x.reshape(n_texts * n_new, -1)
+        with np.errstate(over="ignore"):  # of exp(-gate), where it closes the gate
+            for block, kept in zip(self.blocks, cache.layers, strict=True):
+                x = block(x, n_new, turns, kept)
+            return torch.from_numpy(self.lm_head(x[n_new - 1 :: n_new]))
+
+
+class ArrayLinear:
+    """A linear layer (B T) in -> (B T) out, and what comes before it."""
+
+    def __init__(self, folded: Folded) -> None:
+        self.prepare = preparation(folded.before, folded.epsilon)
+        self.weight = folded.weight.numpy().T  # in out
+        self.bias = folded.bias.numpy() if folded.bias.any() else None
+
+    def __call__(self, x: Numbers) -> Numbers:
+        product: Numbers = self.prepare(x).dot(self.weight)
+        return product if self.bias is None else product + self.bias
+
+
+class ArrayBlock:
+    """A `Block` for inference: queries, keys and values are one matmul, and so are gate and up."""
+
+    def __init__(self, block: Block) -> None:
+        attention, (qkv, o, up, down, gains) = block.attention, fold_block(block)
+        self.n_heads, self.n_kv_heads, self.d_head = attention.n_heads, attention.n_kv_heads, attention.d_head
+        self.n_seekers = self.n_heads + self.n_kv_heads
+        qkv = qkv._replace(weight=self._in_pairs(qkv.weight), bias=self._in_pairs(qkv.bias))
+        self.layers = self.qkv, self.o, self.up, self.down = [ArrayLinear(folded) for folded in (qkv, o, up, down)]
+        self.gains = self._in_pairs(gains).view(-1, self.d_head).numpy() if gains is not None else None
+        self.epsilon = getattr(attention.q_norm, "eps", 0.0)
+        self.scale = np.float32(1 / math.sqrt(self.d_head))
+
+    def __call__(self, x: Numbers, n_new: int, turns: Turns | None, cache: LayerCache) -> Numbers:
+        heads = self.qkv(x).reshape(-1, n_new, self.n_seekers + self.n_kv_heads, self.d_head)
+        x = x + self.o(self._attention(heads, turns, cache))
+        return x + self.down(self.up(x))
+
+    def _attention(self, heads: Numbers, turns: Turns | None, cache: LayerCache) -> Numbers:
+        """What each token gathers ((B T) (H K)) out of queries, keys and values (B T (H + G + G) K)."""
+        n_texts, n_new, _, d_head = heads.shape
+        seekers = heads[:, :, : self.n_seekers]  # queries and keys
+        if self.gains is not None:
+            seekers /= _length(seekers, self.epsilon)
+            seekers *= self.gains
+        if turns is not None:
+            pairs = seekers.view(np.complex64)
+            pairs *= turns
+        heads = heads.swapaxes(1, 2)  # B (H + G + G) T K
+        query = heads[:, : self.n_heads].reshape(n_texts, self.n_kv_heads, -1, d_head)  # B G (H/G T) K
+        key, value = append(cache, heads[:, self.n_heads : self.n_seekers], heads[:, self.n_seekers :])
+        shares: Numbers = query @ key.swapaxes(2, 3)  # B G (H/G T) S
+        shares *= self.scale
+        if n_new > 1:
+            future = np.triu(np.full((n_new, cache.length), -np.inf, np.float32), cache.length - n_new + 1)
+            of_heads = shares.reshape(n_texts, self.n_heads, n_new, -1)
+            of_heads += future
+        shares -= np.maximum.reduce(shares, -1, keepdims=True)
+        np.exp(shares, out=shares)
+        shares /= np.add.reduce(shares, -1, keepdims=True)
+        mixed = (shares @ value).reshape(n_texts, self.n_heads, n_new, d_head)
+        return mixed.swapaxes(1, 2).reshape(n_texts * n_new, -1)
+
+    def _in_pairs(self, heads: Tensor) -> Tensor:
+        """Rows ((H + G + G) K ...), those of queries and keys so that the two which turn together are neighbours."""
+        seekers, values = heads.tensor_split([self.n_seekers * self.d_head])
+        pairs = seekers.unflatten(0, (self.n_seekers, 2, -1)).transpose(1, 2).flatten(0, 2)
+        return torch.cat([pairs, values])
+
+
+def turns(cosine: Tensor, sine: Tensor) -> Turns:
+    """Those of `RotaryPositions` (T K), whose second halves are the first with the other sign of the sine."""
+    return torch.complex(cosine.chunk(2, 1)[1], sine.chunk(2, 1)[1]).unsqueeze(1).numpy()
+
+
+def append(cache: LayerCache, key: Numbers, value: Numbers) -> tuple[Numbers, Numbers]:
+    """Store the new keys and values (B G t K); returns all stored so far (B G S K)."""
+    if cache.keys is None or cache.values is None:
+        shape = (*key.shape[:2], cache.capacity, key.shape[3])
+        cache.keys, cache.values = torch.empty(shape), torch.empty(shape)
+    keys, values = cache.keys.numpy(), cache.values.numpy()
+    start, cache.length = cache.length, cache.length + key.shape[2]
+    keys[:, :, start : cache.length], values[:, :, start : cache.length] = key, value
+    return keys[:, :, : cache.length], values[:, :, : cache.length]
+
+
+def preparation(before: Before, epsilon: float) -> Callable[[Numbers], Numbers]:
+    """What `cpp/matmul.h` does before a matmul; norms without what is folded into the matmul."""
+    match before:
+        case Before.RMS_NORM:
+            return lambda x: x / _length(x, epsilon)
+        case Before.LAYER_NORM:
+            return partial(_layer_norm, epsilon=epsilon)
+        case Before.SWIGLU:
+            return _gate
+        case Before.GELU:
+            return _gelu
+    return lambda x: x
+
+
+def _length(x: Numbers, epsilon: float) -> Numbers:
+    """sqrt(x·x + size · epsilon) of vectors along the last axis, which stays."""
+    squares: Numbers = np.vecdot(x, x)[..., None]
+    return np.sqrt(squares + x.shape[-1] * epsilon)
+
+
+def _layer_norm(x: Numbers, epsilon: float) -> Numbers:
+    x = x - x.mean(-1, keepdims=True)
+    return x * np.float32(math.sqrt(x.shape[-1])) / _length(x, epsilon)
+
+
+def _gate(x: Numbers) -> Numbers:
+    gate, up = x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]
+    return gate * up / (1 + np.exp(-gate))
+
+
+def _gelu(x: Numbers) -> Numbers:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
