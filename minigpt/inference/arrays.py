@@ -1,7 +1,7 @@
-"""Inference in float32 on a CPU without a C++ compiler, in NumPy.
+"""Inference on a CPU without a C++ compiler, in NumPy but for large matrices.
 
-The time of a step for one text is that of calling some hundred small operations: 0.2 to 2 us each in NumPy, 1 to 6 in
-torch (docs/experiments.md). Axis letters as in minigpt/model/attention.py; vectors are (B T) D.
+The time of a small model's step is that of calling some hundred operations: 0.2 to 2 us each in NumPy, 1 to 6 in torch
+(docs/experiments.md). Axis letters as in minigpt/model/attention.py; vectors are (B T) D.
 """
 
 import math
@@ -10,33 +10,37 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from minigpt.hardware.instructions import has_bfloat16_matmul
 from minigpt.inference.folding import Before, Folded, fold, fold_block
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
 
+WORTH_TORCH = 2**17
+"""Weights of a matrix from which on torch's matmul, by threads, is faster than NumPy's, which is called sooner."""
 Numbers = NDArray[np.float32]
 Turns = NDArray[np.complex64]
 """By which pairs of numbers of a query or key turn at each place (T 1 K/2)."""
 
 
 class ArrayGPT:
-    """A model for inference, whose matrices are folded copies."""
+    """A model for inference: its matrices are folded copies, large ones in `dtype`, all else is float32."""
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: GPT, dtype: torch.dtype) -> None:
         self.config = model.config
         positions, rotary = model.position_embedding, model.rotary
         self.embedding = model.token_embedding.weight.detach().numpy()
         self.embedding_scale = np.float32(model.embedding_scale)
         self.positions = positions.weight.detach().numpy() if positions is not None else None
         self.turns = turns(rotary.cosine, rotary.sine) if rotary is not None else None
-        self.blocks = [ArrayBlock(block) for block in model.blocks if isinstance(block, Block)]
-        self.lm_head = ArrayLinear(fold([model.lm_head], model.final_norm))
+        self.blocks = [ArrayBlock(block, dtype) for block in model.blocks if isinstance(block, Block)]
+        self.lm_head = ArrayLinear(fold([model.lm_head], model.final_norm), dtype)
         layers = [self.lm_head, *(layer for block in self.blocks for layer in block.layers)]
-        self.n_bytes = sum(layer.weight.nbytes for layer in layers)
+        self.n_bytes = sum(layer.n_bytes for layer in layers)
         """Of weights, which a step reads."""
 
     def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
@@ -57,25 +61,29 @@ class ArrayGPT:
 class ArrayLinear:
     """A linear layer (B T) in -> (B T) out, and what comes before it."""
 
-    def __init__(self, folded: Folded) -> None:
+    def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
         self.prepare = preparation(folded.before, folded.epsilon)
-        self.weight = folded.weight.numpy().T  # in out
-        self.bias = folded.bias.numpy() if folded.bias.any() else None
+        if folded.weight.numel() < WORTH_TORCH:
+            dtype = torch.float32
+            self.matmul = matmul_by_numpy(folded.weight, folded.bias)
+        else:
+            self.matmul = matmul_by_torch(folded.weight.to(dtype), folded.bias.to(dtype))
+        self.n_bytes = folded.weight.numel() * dtype.itemsize
 
     def __call__(self, x: Numbers) -> Numbers:
-        product: Numbers = self.prepare(x).dot(self.weight)
-        return product if self.bias is None else product + self.bias
+        return self.matmul(self.prepare(x))
 
 
 class ArrayBlock:
     """A `Block` for inference: queries, keys and values are one matmul, and so are gate and up."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype) -> None:
         attention, (qkv, o, up, down, gains) = block.attention, fold_block(block)
         self.n_heads, self.n_kv_heads, self.d_head = attention.n_heads, attention.n_kv_heads, attention.d_head
         self.n_seekers = self.n_heads + self.n_kv_heads
         qkv = qkv._replace(weight=self._in_pairs(qkv.weight), bias=self._in_pairs(qkv.bias))
-        self.layers = self.qkv, self.o, self.up, self.down = [ArrayLinear(folded) for folded in (qkv, o, up, down)]
+        self.layers = [ArrayLinear(folded, dtype) for folded in (qkv, o, up, down)]
+        self.qkv, self.o, self.up, self.down = self.layers
         self.gains = self._in_pairs(gains).view(-1, self.d_head).numpy() if gains is not None else None
         self.epsilon = getattr(attention.q_norm, "eps", 0.0)
         self.scale = np.float32(1 / math.sqrt(self.d_head))
@@ -131,6 +139,23 @@ def append(cache: LayerCache, key: Numbers, value: Numbers) -> tuple[Numbers, Nu
     start, cache.length = cache.length, cache.length + key.shape[2]
     keys[:, :, start : cache.length], values[:, :, start : cache.length] = key, value
     return keys[:, :, : cache.length], values[:, :, : cache.length]
+
+
+def matmul_by_numpy(weight: Tensor, bias: Tensor) -> Callable[[Numbers], Numbers]:
+    """Vectors (N in) -> N out, by a weight (out in) and a bias (out) in float32."""
+    columns, added = weight.numpy().T, bias.numpy()
+    return (lambda x: x.dot(columns) + added) if added.any() else lambda x: x.dot(columns)
+
+
+def matmul_by_torch(weight: Tensor, bias: Tensor) -> Callable[[Numbers], Numbers]:
+    """The same in the weight's precision."""
+    dtype, added = weight.dtype, bias if bias.any() else None
+    if torch.backends.mkldnn.is_available() and (dtype == torch.float32 or has_bfloat16_matmul()):
+        # oneDNN's order, with which few vectors take half the time.
+        blocks = torch.ops.mkldnn._reorder_linear_weight(weight, 16)
+        pointwise = torch.ops.mkldnn._linear_pointwise.default
+        return lambda x: pointwise(torch.from_numpy(x).to(dtype), blocks, added, "none", [], "").float().numpy()
+    return lambda x: F.linear(torch.from_numpy(x).to(dtype), weight, added).float().numpy()
 
 
 def preparation(before: Before, epsilon: float) -> Callable[[Numbers], Numbers]:

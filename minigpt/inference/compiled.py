@@ -43,7 +43,13 @@ def available() -> list[str]:
 def load() -> ctypes.CDLL | None:
     """The compiled code for the fastest instructions, or None where this machine cannot have it."""
     compiler = find_compiler()
-    return next(filter(None, (load_for(name, compiler) for name in available())), None) if compiler else None
+    if compiler is None:
+        return None
+    library = next(filter(None, (load_for(name, compiler) for name in available())), None)
+    if library is None:
+        command = shlex.join(compiler)
+        _tell(f"warning: {command} cannot compile the code for inference, which is slower without")
+    return library
 
 
 def find_compiler() -> tuple[str, ...] | None:
@@ -62,6 +68,12 @@ def load_for(instruction_set: str, compiler: tuple[str, ...]) -> ctypes.CDLL | N
     return _load([*command, "-fopenmp"]) or _load(command)
 
 
+@functools.cache
+def _tell(text: str) -> None:
+    """Once in a process, whatever number of ways are tried."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def _load(command: list[str]) -> ctypes.CDLL | None:
     code = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.rglob("*.[ch]*")))
     name = hashlib.sha256(code + str([platform.machine(), *command]).encode()).hexdigest()[:16] + ".so"
@@ -69,7 +81,7 @@ def _load(command: list[str]) -> ctypes.CDLL | None:
         kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "minigpt", name)
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            tqdm.write("compile  the code for inference, for some seconds, once", file=sys.stderr)
+            _tell("compile  the code for inference, for some seconds, once")
             with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
                 subprocess.run([*command, SOURCE, "-o", Path(folder, name)], check=True, capture_output=True)  # noqa: S603
                 Path(folder, name).replace(kept)

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.hardware.instructions import has_bfloat16_matmul
 from minigpt.inference.arrays import ArrayGPT
 from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, fold, fold_block
@@ -40,12 +39,10 @@ class InferenceModel(Protocol):
 def inference_dtype(
     config: ModelConfig, precision: str | None, dtype: torch.dtype, device: torch.device
 ) -> torch.dtype:
-    """What to pack a model's weights in for inference, as `sampling.precision` says; else `dtype` but for a CPU."""
+    """What to pack a model's weights in for inference, as `sampling.precision` says; else `dtype`."""
     if precision in ("float32", "bfloat16"):
         return getattr(torch, precision)
-    if device.type != "cpu":
-        return dtype
-    return torch.int8 if fits(config) and load() is not None else torch.float32
+    return torch.int8 if device.type == "cpu" and fits(config) and load() is not None else dtype
 
 
 def pack(model: GPT, dtype: torch.dtype) -> InferenceModel:
@@ -53,17 +50,14 @@ def pack(model: GPT, dtype: torch.dtype) -> InferenceModel:
     device = model.lm_head.weight.device.type
     if dtype == torch.int8:
         return Int8GPT(model)
-    if dtype == torch.float32 and device == "cpu":
-        return ArrayGPT(model)
+    if device == "cpu":
+        return ArrayGPT(model, dtype)
     packed = with_packed_blocks(model, dtype)
     return RecordedGPT(packed) if device == "cuda" else packed
 
 
 def with_packed_blocks(model: GPT, dtype: torch.dtype) -> GPT:
-    """For inference by torch.
-
-    Vectors between the matrices stay float32: on CPUs, torch's attention over a cache is slower by far in bfloat16.
-    """
+    """For inference by torch, on a GPU. Vectors between the matrices stay float32."""
     packed = copy.copy(model)
     packed._modules = dict(model._modules)
     packed.dropout = nn.Identity()  # type: ignore[assignment]
@@ -80,16 +74,10 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.prepare, self.dtype = preparation(folded.before, folded.epsilon), dtype
         self.bias = folded.bias.to(dtype) if folded.bias.any() else None
-        weight = folded.weight.to(dtype)
-        self.n_bytes = weight.nbytes
-        self.blocked = dtype == torch.bfloat16 and weight.device.type == "cpu" and has_bfloat16_matmul()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 16) if self.blocked else weight
+        self.weight = folded.weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.prepare(x).to(self.dtype)
-        if self.blocked:  # oneDNN's order, with which few vectors take half the time
-            return torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(self.prepare(x).to(self.dtype), self.weight, self.bias)
 
 
 class PackedBlock(nn.Module):

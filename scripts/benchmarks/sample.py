@@ -32,6 +32,8 @@ def sample(
 ) -> None:
     """Tokens per second beside Transformers' generate or llama.cpp, on the same weights; one text and sixteen."""
     from minigpt.config.hyperparameters import ModelConfig
+    from minigpt.inference.arrays import ArrayGPT
+    from minigpt.inference.native import Int8GPT
     from minigpt.inference.packed import inference_dtype, pack
     from minigpt.model.gpt import GPT
 
@@ -44,6 +46,7 @@ def sample(
         model.initialise(0)
         dtype = inference_dtype(model.config, None, engine.dtype, engine.device)
         packed = pack(model, dtype)
+        assert isinstance(packed, ArrayGPT | Int8GPT)
         with TemporaryDirectory() as folder:
             others = llama_cpp(model, Path(folder)) if beside == "llama.cpp" else transformers(model)
             rates = _in_turns({"minigpt": partial(throughput, packed), **others}, repeats, new_tokens)
@@ -56,7 +59,7 @@ def sample(
                     "tokens_per_second": {who: rates[who, n_samples] for who in ("minigpt", *others)},
                     "speedup": rate / max(rates[who, n_samples] for who in others),
                     "target": TARGETS[name] if n_samples == 1 and beside == "transformers" else None,
-                    "fraction_of_limit": rate / n_samples * _bytes_of(packed) / bandwidth,
+                    "fraction_of_limit": rate / n_samples * packed.n_bytes / bandwidth,
                 }
             )
             if n_samples > 1:
@@ -88,16 +91,6 @@ def _in_turns(
                 rate = measure(n_samples, new_tokens)
                 rates[who, n_samples] += [rate] if turn else []  # the first warms up
     return {side: median(measured) for side, measured in rates.items()}
-
-
-def _bytes_of(packed: Any) -> int:
-    """Bytes of weights that a step reads."""
-    from minigpt.inference.packed import PackedLinear
-    from minigpt.model.gpt import GPT
-
-    if isinstance(packed, GPT):
-        return sum(part.n_bytes for part in packed.modules() if isinstance(part, PackedLinear))
-    return int(packed.n_bytes)
 
 
 def throughput(model: Any, n_samples: int, new_tokens: int) -> float:

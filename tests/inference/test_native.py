@@ -226,12 +226,12 @@ def test_a_model_may_change_after_it_was_packed() -> None:
     ("shape", "dtype"),
     [
         ({"d_head": 128, "d_ff": 65_536}, torch.int8),
-        ({"d_head": 130}, torch.float32),
-        ({"d_ff": 65_537}, torch.float32),
+        ({"d_head": 130}, torch.bfloat16),
+        ({"d_ff": 65_537}, torch.bfloat16),
         ({"context_length": 65_537}, torch.int8),
     ],
 )
-def test_what_does_not_fit_is_packed_in_float32(shape: dict[str, int], dtype: torch.dtype) -> None:
+def test_what_does_not_fit_is_packed_in_bfloat16(shape: dict[str, int], dtype: torch.dtype) -> None:
     config = ModelConfig(**{**SHAPE, **shape})
     assert packed.inference_dtype(config, "int8", torch.bfloat16, torch.device("cpu")) == dtype
 
