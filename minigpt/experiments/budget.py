@@ -26,13 +26,13 @@ from minigpt.tokenizers.word import WORD
 SURVEYED = 2**23
 """Characters of a text whose letters and words are looked at."""
 LADDER = (
-    (0.7e12, 2, 64, 64, 32),
-    (2e12, 4, 64, 128, 16),
-    (8e12, 4, 96, 128, 16),
-    (3e13, 5, 128, 256, 8),
-    (5e14, 6, 192, 256, 8),
-    (3e15, 6, 384, 256, 32),
-    (2e16, 8, 512, 512, 64),
+    (0.9e12, 2, 64, 64, 32),
+    (3e12, 4, 64, 128, 16),
+    (1.2e13, 4, 96, 128, 16),
+    (4.5e13, 5, 128, 256, 8),
+    (7e14, 6, 192, 256, 8),
+    (4e15, 6, 384, 256, 32),
+    (2.5e16, 8, 512, 512, 64),
     (1e18, 12, 768, 1024, 256),
 )
 """Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
@@ -48,7 +48,7 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-DROPOUT = ((10, 0.1), (40, 0.2), (120, 0.3))
+DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
 """Under which a text is learned by heart all the same, and training had better end."""

@@ -75,7 +75,7 @@ def training_flops(shape: ModelConfig, model: GPT) -> int:
 
 
 class Steps:
-    """Training steps on made-up tokens, on as large a part of the micro-batch as takes `seconds` at most.
+    """Training steps on made-up tokens, on as large a part of the micro-batch as takes about `seconds`.
 
     On all of it on a GPU, whose time does not grow with the rows.
     """
@@ -86,8 +86,10 @@ class Steps:
         self.loss = TrainingLoss(model, engine.dtype, compiled=False)
         self.n_rows = 1
         self.step()  # warms up
-        cost = min(self.step()[0], training_flops(model.config, model) * model.config.context_length / LEAST_RATE)
-        fitting = max(1, int(seconds / cost)) if engine.device.type == "cpu" else self.training.batch_size
+        self.one_row: float | None = self._medians(seconds / 5)[0]
+        """Seconds of the passes of one row, by which to tell what each more costs; None where that is not known."""
+        cost = min(self.one_row, training_flops(model.config, model) * model.config.context_length / LEAST_RATE)
+        fitting = max(2, int(seconds / cost)) if engine.device.type == "cpu" else self.training.batch_size
         self.n_rows = min(self.training.batch_size, fitting)
 
     def step(self) -> tuple[float, float]:
@@ -107,11 +109,21 @@ class Steps:
     def time(self, seconds: float) -> tuple[float, float]:
         """Median seconds of all passes of a whole step and of its update, from steps that take so many seconds."""
         self.step()  # the first of so many rows fetches their memory
+        passes, update = self._medians(seconds)
+        if self.one_row is None or self.n_rows == 1:
+            passes *= self._parts
+        else:  # calls, which take as long for any number of rows, are at most three quarters of it
+            each = max((passes - self.one_row) / (self.n_rows - 1), passes / self.n_rows / 4)
+            passes += each * (self.training.batch_size - self.n_rows)
+        return passes * self.training.gradient_accumulation_steps, update
+
+    def _medians(self, seconds: float) -> tuple[float, float]:
+        """Of the seconds of steps, which are made for so many."""
         times, deadline = [self.step()], time.perf_counter() + seconds
         while time.perf_counter() < deadline:
             times.append(self.step())
         passes, updates = map(median, zip(*times, strict=True))
-        return passes * self._parts * self.training.gradient_accumulation_steps, updates
+        return passes, updates
 
     def activation_bytes(self) -> int:
         """Bytes that the forward pass of a micro-batch keeps for the backward one."""
@@ -134,6 +146,7 @@ class Steps:
         def warn(text: str) -> None:
             print(text, file=sys.stderr)  # noqa: T201
 
+        self.one_row = None
         compiled = Compiler(self.model.config, self.n_rows, self.engine).compile(self.model, warn)
         self.loss = TrainingLoss(self.model, self.engine.dtype, compiled)
         for _ in range(2):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
+import numpy as np
 import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -79,15 +80,16 @@ class Habits:
 
 
 @torch.inference_mode()
-def habits(run: Run, token_ids: Sequence[int]) -> Habits:
-    """Read the beginning of a text (two tokens or more), as much of it as is done in a moment, and see.
+def habits(run: Run, tokens: TokenStream | Sequence[int]) -> Habits:
+    """Read windows all over a text (two tokens or more), as many as are done in a moment, and see.
 
     UserError where the model has diverged.
     """
     model, tokenizer = run.model, run.tokenizer
-    length = min(run.config.model.context_length, WINDOW, len(token_ids))
-    n_windows = int(min(TOKENS, OPERATIONS / (2 * model.n_parameters()), len(token_ids))) // length
-    windows = torch.tensor(list(token_ids[: max(1, n_windows) * length])).view(-1, length)
+    length = min(run.config.model.context_length, WINDOW, len(tokens))
+    n_windows = max(1, int(min(TOKENS, OPERATIONS / (2 * model.n_parameters()), len(tokens))) // length)
+    starts = np.linspace(0, len(tokens) - length, n_windows).astype(int)
+    windows = torch.tensor(np.array([tokens[start : start + length] for start in starts], np.int64))
     counts = [_Counts(rules(tokenizer)) for _ in model.blocks]
     for some in windows.split(ROWS):
         for count, (weights, mixed, hidden) in zip(counts, _layers(model, some), strict=True):
@@ -199,7 +201,7 @@ def keep_habits(run: Run, tokens: TokenStream) -> None:
     """Find them out and keep them in the run; UserError where it takes no file."""
     path = run.folder.habits
     try:
-        write_whole(path, sealed(asdict(habits(run, tokens[:TOKENS].tolist()))))
+        write_whole(path, sealed(asdict(habits(run, tokens))))
     except OSError as error:
         remedy = f"mend that, and find them out with: minigpt explain {typed(run.folder.path)} --habits"
         raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None

@@ -8,6 +8,7 @@ import torch
 from conftest import RECIPE, TINY, minigpt
 
 from minigpt.config.recipe import load_recipe
+from minigpt.experiments import throughput
 from minigpt.experiments.throughput import Steps
 from minigpt.hardware.device import Engine, Precision
 from minigpt.hardware.memory import memory_by_use
@@ -38,6 +39,17 @@ def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
     # LayerNorm's input and output twice; q, k, v, what is attended to; its weights' sums; gelu's input and output
     d, f, heads = 32, 96, 2
     assert layer == pytest.approx(4 * 4 * 32 * (4 * d + 4 * d + 2 * f + heads), rel=0.25)
+
+
+def test_a_few_rows_tell_what_all_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe(RECIPE, [*TINY, "training.batch_size=16"])
+    model = GPT(recipe.model.model_copy(update={"vocab_size": 100}))
+    monkeypatch.setattr(throughput, "LEAST_RATE", 1)
+    monkeypatch.setattr(Steps, "step", lambda self: (0.010 + 0.020 * self.n_rows, 0.003))
+    for at_most, n_rows in ((0.001, 2), (0.1, 3), (1.0, 16)):
+        steps = Steps(recipe, model, Engine(torch.device("cpu"), "float32"), at_most)
+        assert steps.n_rows == n_rows
+        assert steps.time(0) == pytest.approx((0.010 + 0.020 * 16, 0.003))
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def test_a_neuron_is_remembered_where_it_fires_most_and_all_parts_by_their_means
     length, ids = loaded.config.model.context_length, [*range(97), *range(97)]
     whole = len(ids) // length * length
     assert told.tokens == whole
-    traces = [trace(loaded.model, ids[start : start + length]) for start in range(0, whole, length)]
+    starts = np.linspace(0, len(ids) - length, whole // length).astype(int)
+    traces = [trace(loaded.model, ids[start : start + length]) for start in starts]
     for layer in range(2):
         hidden = torch.cat([torch.from_numpy(one.layers[layer].feed_forward.hidden) for one in traces])
         mixed = np.concatenate([one.layers[layer].attention.mixed for one in traces], axis=1)  # H T K
@@ -105,6 +106,12 @@ def test_a_neuron_is_remembered_where_it_fires_most_and_all_parts_by_their_means
             place = int(hidden[:, neuron].abs().argmax())
             assert values[0] == pytest.approx(float(hidden[place, neuron]), rel=1e-3)
             assert [abs(value) for value in values] == sorted(map(abs, values), reverse=True)
+
+
+def test_a_long_text_is_read_to_its_end(found: tuple[Run, Habits], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt.inspection.habits.TOKENS", 64)
+    neurons = habits(found[0], [5] * 1000 + [6]).neurons[0].values()
+    assert len({token for places in neurons for _, token, _, _ in places}) == 2
 
 
 def test_a_long_context_is_read_in_windows(found: tuple[Run, Habits], monkeypatch: pytest.MonkeyPatch) -> None:

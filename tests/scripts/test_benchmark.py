@@ -41,9 +41,7 @@ def test_sampling_is_compared_for_one_text_and_for_sixteen(
     one, many = document["rows"]
     assert (one["name"], many["name"]) == ("small", "small, 16 texts at once")
     assert one["target"] == 5
-    read = 4 * sum(
-        p.numel() for p in GPT(ModelConfig(**SHAPE)).parameters() if p.ndim == 2
-    )
+    read = 4 * sum(p.numel() for p in GPT(ModelConfig(**SHAPE)).parameters() if p.ndim == 2)
     for row, n_texts in ((one, 1), (many, 16)):
         rates = row["tokens_per_second"]
         assert row["speedup"] == pytest.approx(rates["minigpt"] / rates["transformers"])
