@@ -52,7 +52,7 @@ class ArrayGPT:
             x += self.positions[places]
         turns = self.turns[places] if self.turns is not None else None
         x = x.reshape(n_texts * n_new, -1)
-        with np.errstate(over="ignore"):  # of exp(-gate), where it closes the gate
+        with np.errstate(all="ignore"):  # exp(-gate) may be infinite, where it closes the gate
             for block, kept in zip(self.blocks, cache.layers, strict=True):
                 x = block(x, n_new, turns, kept)
             return torch.from_numpy(self.lm_head(x[n_new - 1 :: n_new]))
@@ -90,12 +90,12 @@ class ArrayBlock:
 
     def __call__(self, x: Numbers, n_new: int, turns: Turns | None, cache: LayerCache) -> Numbers:
         heads = self.qkv(x).reshape(-1, n_new, self.n_seekers + self.n_kv_heads, self.d_head)
-        x = x + self.o(self._attention(heads, turns, cache))
+        mixed = self._attention(heads, turns, cache)  # B H T K
+        x = x + self.o(mixed.swapaxes(1, 2).reshape(len(x), -1))
         return x + self.down(self.up(x))
 
     def _attention(self, heads: Numbers, turns: Turns | None, cache: LayerCache) -> Numbers:
-        """What each token gathers ((B T) (H K)) out of queries, keys and values (B T (H + G + G) K)."""
-        n_texts, n_new, _, d_head = heads.shape
+        """What each token gathers (B H T K) out of queries, keys and values (B T (H + G + G) K)."""
         seekers = heads[:, :, : self.n_seekers]  # queries and keys
         if self.gains is not None:
             seekers /= _length(seekers, self.epsilon)
@@ -104,24 +104,24 @@ class ArrayBlock:
             pairs = seekers.view(np.complex64)
             pairs *= turns
         heads = heads.swapaxes(1, 2)  # B (H + G + G) T K
-        query = heads[:, : self.n_heads].reshape(n_texts, self.n_kv_heads, -1, d_head)  # B G (H/G T) K
+        query = heads[:, : self.n_heads]
         key, value = append(cache, heads[:, self.n_heads : self.n_seekers], heads[:, self.n_seekers :])
-        shares: Numbers = query @ key.swapaxes(2, 3)  # B G (H/G T) S
+        if query.shape[2] > 1:  # prefill
+            q, k, v = map(torch.from_numpy, (query, key, value))
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).numpy()
+        n_texts, n_groups = key.shape[:2]
+        shares: Numbers = query.reshape(n_texts, n_groups, -1, self.d_head) @ key.swapaxes(2, 3)  # B G H/G S
         shares *= self.scale
-        if n_new > 1:
-            future = np.triu(np.full((n_new, cache.length), -np.inf, np.float32), cache.length - n_new + 1)
-            of_heads = shares.reshape(n_texts, self.n_heads, n_new, -1)
-            of_heads += future
         shares -= np.maximum.reduce(shares, -1, keepdims=True)
         np.exp(shares, out=shares)
         shares /= np.add.reduce(shares, -1, keepdims=True)
-        mixed = (shares @ value).reshape(n_texts, self.n_heads, n_new, d_head)
-        return mixed.swapaxes(1, 2).reshape(n_texts * n_new, -1)
+        return (shares @ value).reshape(query.shape)
 
     def _in_pairs(self, heads: Tensor) -> Tensor:
         """Rows ((H + G + G) K ...), those of queries and keys so that the two which turn together are neighbours."""
         seekers, values = heads.tensor_split([self.n_seekers * self.d_head])
-        pairs = seekers.unflatten(0, (self.n_seekers, 2, -1)).transpose(1, 2).flatten(0, 2)
+        parts = 2 - self.d_head % 2  # an odd head does not turn
+        pairs = seekers.unflatten(0, (self.n_seekers, parts, -1)).transpose(1, 2).flatten(0, 2)
         return torch.cat([pairs, values])
 
 

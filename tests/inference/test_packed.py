@@ -33,6 +33,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"norm": "layernorm", "norm_epsilon": 0.5},
     {"norm_epsilon": 0.5},
     {"feed_forward": "gelu", "d_head": 6},
+    {"d_head": 5, "position": "learned"},
     {"position": "learned", "norm": "layernorm", "feed_forward": "gelu", "qk_norm": False, "bias": True},
 ]
 
