@@ -187,9 +187,11 @@ def _layer(layer: LayerTrace, large: bool) -> dict[str, Any]:
 def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     """How surprised the model is by each word, and by those of a text of its own, after one step of learning."""
     ids = traced.token_ids
+    least, unknown = _least(run, ids)
     told: dict[str, Any] = {
         "surprises": surprises(traced.logits, ids).round(3).tolist(),
-        "least": _least(run, ids),
+        "least": least,
+        "unknown": unknown,
         "guessing": float(np.log(run.tokenizer.vocab_size)),
     }
     if run.model.n_parameters() > SMALL:
@@ -207,13 +209,23 @@ def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     return {**told, "own": run.tokenizer.decode(own), "updates": steps}
 
 
-def _least(run: Run, token_ids: list[int]) -> list[float]:
-    """Surprises by the true probabilities, from the first word on as far as they are known: in the built-in stories."""
-    if run.config.data.source != "stories" or token_ids[0] != run.tokenizer.end_of_text:
-        return []
+def _least(run: Run, token_ids: list[int]) -> tuple[list[float], str]:
+    """Surprises by the true probabilities of the built-in stories, from the first word on; why they end before all."""
+    if run.config.data.source != "stories":
+        return [], ""
+    if token_ids[0] != run.tokenizer.end_of_text:
+        return (
+            [],
+            "How probable words truly are is known after ⟨end⟩ alone, with which this model begins no text.",
+        )
     from minigpt.data.stories_ahead import token_probabilities
 
-    return [round(-math.log(p), 3) for p in token_probabilities(token_ids, run.tokenizer)]
+    known = [round(-math.log(p), 3) for p in token_probabilities(token_ids, run.tokenizer)]
+    beyond = token_ids[len(known) + 1 :]
+    if not beyond:
+        return known, ""
+    word = label(run.tokenizer.token_bytes[beyond[0]])
+    return known, f"No story goes on with “{word}” there: of it and what follows no true probability is known."
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

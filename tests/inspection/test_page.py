@@ -29,6 +29,7 @@ from minigpt.inspection.patching import patching
 from minigpt.inspection.trace import Trace, trace
 from minigpt.model.attention import attention_scores
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
+from minigpt.tokenizers.compare import label
 from minigpt.training.metrics import read_metrics
 
 PROMPT = "A cat sat on the mat"
@@ -360,9 +361,18 @@ def test_beside_the_surprise_at_a_storys_words_stands_the_true_one(loaded: Run, 
             "#surprises .least", "all => all.map(one => Number(one.textContent.slice(3)))"
         )
         mean = float(page.text_content("#least-mean").split(" and ")[1])
+        unknown = page.text_content("#unknown")
+    word = label(loaded.tokenizer.token_bytes[ids[1 + len(expected)]])
+    assert unknown.startswith(f"No story goes on with “{word}” there")
     assert 3 <= len(expected) < len(ids) - 1, "no story goes on so"
     assert shown == pytest.approx(expected, abs=0.006)
     assert mean == pytest.approx(np.mean(expected), abs=0.006)
+
+
+@needs_chromium
+def test_where_no_document_begins_it_is_told_why_there_are_no_true_probabilities(page: Any) -> None:
+    assert page.is_hidden("#least")
+    assert "with which this model begins no text" in page.text_content("#unknown")
 
 
 @needs_chromium

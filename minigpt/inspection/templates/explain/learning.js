@@ -7,6 +7,7 @@ function drawLearning() {
   const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length, { least } = learning;
   $("guessing").textContent = `ln ${D.model.vocab_size.toLocaleString("en")} = ${learning.guessing.toFixed(2)}`;
   $("surprises").replaceChildren(...D.tokens.slice(1).map((token, i) => make("span", { class: "chip", style: `background:${colour(-Math.min(nats[i], learning.guessing), learning.guessing / LEGIBLE)}` }, token.piece + " ", make("small", {}, nats[i].toFixed(2)), ...(i < least.length ? [make("small", { class: "least" }, ` / ${least[i].toFixed(2)}`)] : []))));
+  $("unknown").textContent = learning.unknown;
   $("least").hidden = !least.length;
   if (least.length) $("least-mean").textContent = `${mean(nats.slice(0, least.length)).toFixed(2)} and ${mean(least).toFixed(2)}`;
   $("update").hidden = !update;
