@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.model.cache import LayerCache
+from minigpt.model.layers import Linear
 from minigpt.model.norm import make_head_norm
 from minigpt.model.position import Rotation
 
@@ -25,10 +26,10 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
-        self.q_proj = nn.Linear(config.d_model, config.n_heads * config.d_head, bias=config.bias)
-        self.k_proj = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
-        self.v_proj = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
-        self.o_proj = nn.Linear(config.n_heads * config.d_head, config.d_model, bias=config.bias)
+        self.q_proj = Linear(config.d_model, config.n_heads * config.d_head, bias=config.bias)
+        self.k_proj = Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
+        self.v_proj = Linear(config.d_model, config.n_kv_heads * config.d_head, bias=config.bias)
+        self.o_proj = Linear(config.n_heads * config.d_head, config.d_model, bias=config.bias)
         self.q_norm, self.k_norm = make_head_norm(config), make_head_norm(config)
 
     def forward(

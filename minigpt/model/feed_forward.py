@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import ModelConfig
+from minigpt.model.layers import Linear
 
 
 class FeedForward(nn.Module):
@@ -11,11 +12,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_proj = (
-            nn.Linear(config.d_model, config.d_ff, config.bias) if config.feed_forward == "swiglu" else None
-        )
-        self.up_proj = nn.Linear(config.d_model, config.d_ff, config.bias)
-        self.down_proj = nn.Linear(config.d_ff, config.d_model, config.bias)
+        self.gate_proj = Linear(config.d_model, config.d_ff, config.bias) if config.feed_forward == "swiglu" else None
+        self.up_proj = Linear(config.d_model, config.d_ff, config.bias)
+        self.down_proj = Linear(config.d_ff, config.d_model, config.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # B T D -> B T D
         return self.down_proj(self.activate(x))

@@ -10,6 +10,7 @@ from minigpt.model.attention import Attention
 from minigpt.model.block import Block
 from minigpt.model.cache import KVCache
 from minigpt.model.dropout import Dropout
+from minigpt.model.layers import Embedding, Linear
 from minigpt.model.norm import make_norm
 from minigpt.model.position import RotaryPositions, Rotation
 
@@ -21,24 +22,24 @@ def residual_dtype(device: torch.device) -> torch.dtype:
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer. `config.vocab_size` must be set."""
+    """A decoder-only transformer. `config.vocab_size` must be set; its weights are yet to be drawn or loaded."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         assert config.vocab_size is not None
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.embedding_scale = config.d_model / math.sqrt(config.reference_width) if config.scale_embeddings else 1.0
         self.position_embedding = None
         self.rotary = None
         if config.position == "learned":
-            self.position_embedding = nn.Embedding(config.context_length, config.d_model)
+            self.position_embedding = Embedding(config.context_length, config.d_model)
         else:
             self.rotary = RotaryPositions(config.context_length, config.d_head, config.rope_theta)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = make_norm(config)
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.lm_head.weight = self.token_embedding.weight
 

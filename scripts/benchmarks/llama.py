@@ -41,6 +41,7 @@ def about() -> str:
     from minigpt.model.gpt import GPT
 
     model = GPT(ModelConfig(n_layers=1, n_heads=1, d_model=32, vocab_size=40, context_length=256))
+    model.initialise(0)
     with TemporaryDirectory() as folder:
         answer = _ask(_export(model, Path(folder) / "small.gguf", "f16"), 1, 1, 200)
     return (
