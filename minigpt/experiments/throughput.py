@@ -86,10 +86,11 @@ class Steps:
         self.loss = TrainingLoss(model, engine.dtype, compiled=False)
         self.n_rows = 1
         self.step()  # warms up
-        self.one_row: float | None = self._medians(seconds / 5)[0]
+        at_once = engine.device.type != "cpu"
+        self.one_row: float | None = self._medians(0 if at_once else seconds / 5)[0]
         """Seconds of the passes of one row, by which to tell what each more costs; None where that is not known."""
         cost = min(self.one_row, training_flops(model.config, model) * model.config.context_length / LEAST_RATE)
-        fitting = max(2, int(seconds / cost)) if engine.device.type == "cpu" else self.training.batch_size
+        fitting = self.training.batch_size if at_once else max(2, int(seconds / cost))
         self.n_rows = min(self.training.batch_size, fitting)
 
     def step(self) -> tuple[float, float]:
@@ -112,8 +113,8 @@ class Steps:
         passes, update = self._medians(seconds)
         if self.one_row is None or self.n_rows == 1:
             passes *= self._parts
-        else:  # calls, which take as long for any number of rows, are at most three quarters of it
-            each = max((passes - self.one_row) / (self.n_rows - 1), passes / self.n_rows / 4)
+        else:  # calls, which take as long for any number of rows, are at most half of it
+            each = max((passes - self.one_row) / (self.n_rows - 1), passes / self.n_rows / 2)
             passes += each * (self.training.batch_size - self.n_rows)
         return passes * self.training.gradient_accumulation_steps, update
 
@@ -146,8 +147,8 @@ class Steps:
         def warn(text: str) -> None:
             print(text, file=sys.stderr)  # noqa: T201
 
-        self.one_row = None
         compiled = Compiler(self.model.config, self.n_rows, self.engine).compile(self.model, warn)
+        self.one_row = None if compiled else self.one_row
         self.loss = TrainingLoss(self.model, self.engine.dtype, compiled)
         for _ in range(2):
             self.step()

@@ -48,7 +48,7 @@ def load() -> ctypes.CDLL | None:
     library = next(filter(None, (load_for(name, compiler) for name in available())), None)
     if library is None:
         command = shlex.join(compiler)
-        _tell(f"warning: {command} cannot compile the code for inference, which is slower without")
+        _tell(f"warning: {command} cannot compile the code for inference, or it cannot be kept; texts come slower")
     return library
 
 

@@ -124,7 +124,7 @@ def mean_work(model: GPT, texts: Sequence[Sequence[int]]) -> Work:
 def usual_work(run: Run) -> tuple[Work, str]:
     """What all parts do on average (T is 1), and for people over what.
 
-    That is the beginning of the validation text where the run keeps habits of this checkpoint, else texts of its own.
+    That is the validation text where the run keeps habits of this checkpoint, else texts of its own.
     """
     device, habits = run.model.token_embedding.weight.device, None
     with suppress(DamageError):

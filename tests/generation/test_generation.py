@@ -14,6 +14,7 @@ from minigpt.generation.sampling import (
     next_token_probabilities,
 )
 from minigpt.generation.text import TextStream
+from minigpt.inference.arrays import ArrayGPT
 from minigpt.model.gpt import GPT
 
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
@@ -42,6 +43,16 @@ def test_greedy_text_is_the_argmax_of_the_full_forward_pass(model: GPT) -> None:
         with torch.no_grad():
             assert token == int(model(torch.tensor([text]))[0, -1].argmax())
         text.append(token)
+
+
+@pytest.mark.parametrize("prompts", [[[3]], [[3, 7]] * 3, [[3, 7], [4, 1]], [[*range(20)], [*range(20, 40)]]], ids=len)
+def test_a_packed_model_writes_the_same_texts_beyond_the_context_too(model: GPT, prompts: list[list[int]]) -> None:
+    settings = SamplingConfig(max_new_tokens=30, temperature=1)
+    exact, packed = (
+        [step.token_ids.tolist() for step in generate(one, torch.tensor(prompts), settings, end_of_text=-1, seed=0)]
+        for one in (model, ArrayGPT(model, torch.float32))
+    )
+    assert exact == packed
 
 
 def test_several_prompts_are_continued_each_as_if_alone(model: GPT) -> None:

@@ -20,7 +20,7 @@ UNHURRIED = (*compiled.OPTIONS, "-O0")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> Iterator[None]:
-    functions = compiled.load, compiled.load_for
+    functions = compiled.load, compiled.load_for, compiled._tell
     for function in functions:
         function.cache_clear()
     yield
@@ -97,10 +97,15 @@ def test_instruction_sets_are_tried_in_order(
     assert compiled.available() == expected
 
 
-def test_without_a_compiler_or_a_place_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_or_a_place_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert compiled.load() is None
+    said = capsys.readouterr().err
+    assert said.count("compile  the code") == 1
+    assert "warning: no-such-compiler cannot compile the code for inference" in said
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", "")
     compiled.load.cache_clear()

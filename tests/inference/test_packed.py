@@ -77,16 +77,17 @@ def test_packing_leaves_a_model_that_is_being_trained_in_training() -> None:
         assert torch.equal(packed(TOKENS), packed(TOKENS))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("width", [64, 42, 8, 200])
-def test_small_weights_are_the_same_matrix_but_for_rounding(bias: bool, width: int) -> None:
+def test_small_weights_are_the_same_matrix_but_for_rounding(bias: bool, width: int, dtype: torch.dtype) -> None:
     layers = [torch.nn.Linear(width, n, bias=bias) for n in (40, 33)]
     x = torch.randn(2, 3, width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         exact = torch.cat([layer(x) for layer in layers], -1)
         folded = fold(layers, Before.NOTHING)
-        by_torch = PackedLinear(folded, torch.bfloat16)(x).float()
-        by_numpy = arrays.matmul_by_torch(folded.weight.bfloat16(), folded.bias.bfloat16())(x.numpy())
+        by_torch = PackedLinear(folded, dtype)(x).float()
+        by_numpy = arrays.matmul_by_torch(folded.weight.to(dtype), folded.bias.to(dtype))(x.numpy())
     for rounded in (by_torch, torch.from_numpy(by_numpy)):
         assert 0 < ((rounded - exact).norm() / exact.norm()).item() < 0.02
 
