@@ -106,7 +106,10 @@ class TokenByToken(GPT):
 
 
 @pytest.mark.parametrize("dtype", SMALL)
-def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(dtype: torch.dtype, run: Path) -> None:
+def test_small_weights_change_the_quality_of_a_text_by_less_than_half_a_percent(
+    dtype: torch.dtype, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "WORTH_TORCH", 0)  # small matrices in bfloat16 too
     trained = load_run(run)
     data = trained.config.data
     tokens = prepare_tokens(open_source(data), trained.tokenizer, data.validation_fraction, run.parents[1] / "data")
