@@ -148,7 +148,8 @@ class Steps:
             print(text, file=sys.stderr)  # noqa: T201
 
         compiled = Compiler(self.model.config, self.n_rows, self.engine).compile(self.model, warn)
-        self.one_row = None if compiled else self.one_row
+        if compiled:
+            self.one_row = None
         self.loss = TrainingLoss(self.model, self.engine.dtype, compiled)
         for _ in range(2):
             self.step()

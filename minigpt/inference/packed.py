@@ -72,12 +72,12 @@ class PackedLinear(nn.Module):
 
     def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
         super().__init__()
-        self.prepare, self.dtype = preparation(folded.before, folded.epsilon), dtype
+        self.prepare = preparation(folded.before, folded.epsilon)
         self.bias = folded.bias.to(dtype) if folded.bias.any() else None
         self.weight = folded.weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.prepare(x).to(self.dtype), self.weight, self.bias)
+        return F.linear(self.prepare(x).to(self.weight.dtype), self.weight, self.bias)
 
 
 class PackedBlock(nn.Module):

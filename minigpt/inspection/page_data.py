@@ -214,10 +214,8 @@ def _least(run: Run, token_ids: list[int]) -> tuple[list[float], str]:
     if run.config.data.source != "stories":
         return [], ""
     if token_ids[0] != run.tokenizer.end_of_text:
-        return (
-            [],
-            "How probable words truly are is known after ⟨end⟩ alone, with which this model begins no text.",
-        )
+        why = "How probable words truly are is known after ⟨end⟩ alone, with which this model begins no text."
+        return [], why
     from minigpt.data.stories_ahead import token_probabilities
 
     known = [round(-math.log(p), 3) for p in token_probabilities(token_ids, run.tokenizer)]
