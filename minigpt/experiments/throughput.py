@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from minigpt.config.hyperparameters import Config, ModelConfig
-from minigpt.hardware.compiler import Compiler, wants_compilation
+from minigpt.hardware.compiler import COMPILED, Compiler, wants_compilation
 from minigpt.hardware.device import Engine, synchronise
 from minigpt.hardware.memory import check_memory
 from minigpt.hardware.precision import choose_engine
@@ -21,8 +21,6 @@ from minigpt.training.loss import TrainingLoss
 
 LEAST_RATE = 2e10
 """Operations per second; a first step that comes to fewer was held up by something else."""
-COMPILED = 0.75
-"""Time of a compiled step as a share of that of one that is not, where it is not worth measuring."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def measure(config: Config, model: GPT, engine: Engine, seconds: float) -> Throu
     """Time steps as the recipe makes them, compiled ones where it compiles, for about so many seconds."""
     steps = Steps(config, model, engine, seconds / 5)
     activation_bytes = steps.activation_bytes()
-    compiled = wants_compilation(config)
+    compiled = wants_compilation(config, config.training.batch_size, engine)
     passes, update = eager = steps.time(seconds / 5 if compiled else seconds)
     if compiled:
         compiled = steps.compile()
@@ -63,7 +61,7 @@ def training_rate(config: Config, vocab_size: int, seconds: float) -> float:
     """Operations per second that training by a recipe comes to here, from uncompiled steps of about so many seconds."""
     engine, model = untrained(config, vocab_size)
     seconds_per_step = sum(Steps(config, model, engine, seconds / 5).time(seconds))
-    compiled = COMPILED if wants_compilation(config) else 1
+    compiled = COMPILED if wants_compilation(config, config.training.batch_size, engine) else 1
     return training_flops(model.config, model) * tokens_per_step(config) / (seconds_per_step * compiled)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import timeit
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,28 +13,71 @@ import torch
 from torch import Tensor, nn
 
 from minigpt.config.hyperparameters import Config, ModelConfig
-from minigpt.hardware.device import Engine
+from minigpt.hardware.device import Engine, synchronise
 from minigpt.hardware.instructions import instructions
 from minigpt.model.block import Block
 from minigpt.model.dropout import Dropout
 from minigpt.model.gpt import GPT, residual_dtype
 from minigpt.model.position import RotaryPositions
 
-WORTH_COMPILING = 90.0
-"""Seconds of training from which on compiling (some 20 seconds on a laptop) is earned back."""
-WORTH_STEPS = 1000
-"""Steps from which on it is, whatever they take."""
+COMPILED = 0.75
+"""Time of a compiled step as a share of that of one that is not, where it is not worth measuring."""
+COMPILER_TURNS = 9e8
+"""Turns of a loop in Python that take as long as the compiler: 14 to 18 seconds on a Zen 5 (docs/experiments.md)."""
+MOMENT = 0.1
+"""Seconds that a block is tried for, to tell how long a training will take."""
 WORTH_RECORDING = 2e13
 """Operations of a pass up to which a GPU waits for the calls."""
 
 
-def wants_compilation(config: Config) -> bool:
-    """Whether to compile: as wished, or (auto) where training takes long enough to earn it back."""
+def wants_compilation(config: Config, n_rows: int, engine: Engine) -> bool:
+    """Whether to compile: as wished, or (auto) where training by micro-batches of `n_rows` surely earns it back."""
     if config.run.compile != "auto":
         return config.run.compile
     minutes, steps = config.training.max_minutes, config.training.max_steps
-    enough_time = minutes is None or 60 * minutes >= WORTH_COMPILING
-    return enough_time and (steps is None or steps >= WORTH_STEPS)
+    least = 1.5 * compiler_seconds() / (1 - COMPILED)
+    if minutes is not None and 60 * minutes < least:
+        return False
+    n_blocks = config.model.n_layers * config.training.gradient_accumulation_steps
+    return steps is None or steps * n_blocks * Trial(config.model, engine).seconds(n_rows) >= least
+
+
+def compiler_seconds() -> float:
+    """About as many as the compiler takes on this machine, most of which is Python, and the rest a C++ compiler."""
+    turns = min(timeit.repeat("for i in range(1000): i * i", number=20, repeat=9))
+    return turns / 20_000 * COMPILER_TURNS
+
+
+class Trial:
+    """A block and a dropout of a model's shapes, tried on made-up vectors."""
+
+    def __init__(self, shape: ModelConfig, engine: Engine) -> None:
+        self.shape, self.engine = shape, engine
+        self.dropout, self.block = Dropout(shape.dropout), Block(shape).to(engine.device).train()
+        for parameter in self.block.parameters():
+            nn.init.zeros_(parameter)
+        self.rotation = None
+        if shape.position == "rope":
+            positions = RotaryPositions(shape.context_length, shape.d_head, shape.rope_theta).to(engine.device)
+            self.rotation = positions(slice(shape.context_length))
+
+    def step(self, n_rows: int) -> None:
+        """Forward and backward."""
+        length, width, device = self.shape.context_length, self.shape.d_model, self.engine.device
+        x = torch.zeros(n_rows, length, width, device=device, requires_grad=True)
+        with self.engine.autocast():
+            y = self.block(self.dropout((x * 1.0).to(residual_dtype(device))), self.rotation)
+        y.sum().backward()
+        synchronise(device)
+
+    def seconds(self, n_rows: int) -> float:
+        """Of a block's pass forward and backward, told from one row where all would take longer than a moment."""
+        one = self._time(1)
+        one = one if one > MOMENT else min(one, self._time(1))  # the first fetches its memory
+        return n_rows * one if n_rows * one > MOMENT else self._time(n_rows)
+
+    def _time(self, n_rows: int) -> float:
+        return timeit.timeit(lambda: self.step(n_rows), number=1)
 
 
 class Compiler:
@@ -67,18 +111,11 @@ class Compiler:
 
         # Whether the compiler knows the processor's vector instructions is not worth six seconds of trying.
         inductor.cpp.vec_isa_ok = True
-        dropout, block = Dropout(config.dropout), Block(config).to(engine.device).train()
-        rotation = None
-        if config.position == "rope":
-            positions = RotaryPositions(config.context_length, config.d_head, config.rope_theta).to(engine.device)
-            rotation = positions(slice(config.context_length))
-        x = torch.zeros(batch_size, config.context_length, config.d_model, device=engine.device, requires_grad=True)
+        trial = Trial(config, engine)
         try:
-            dropout.compile()
-            block.compile()
-            with engine.autocast():
-                y = block(dropout((x * 1.0).to(residual_dtype(engine.device))), rotation)
-            y.sum().backward()
+            trial.dropout.compile()
+            trial.block.compile()
+            trial.step(batch_size)
         except (RuntimeError, OSError, ImportError) as error:  # no compiler, no headers, no Triton, ...
             self._error = error
 

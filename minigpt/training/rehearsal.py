@@ -11,6 +11,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import wants_compilation
+from minigpt.hardware.precision import choose_engine
 from minigpt.runs import RunFolder
 from minigpt.training import run
 from minigpt.training.divergence import REMEDY
@@ -76,7 +77,8 @@ class RateTest:
 def dry_run(config: Config) -> Evaluation:
     """Two steps and one evaluation of a recipe, whose data is prepared and whose model is built as in a run."""
     changes = {"max_steps": 2, "max_minutes": None, "evaluate_every": 2}
-    with _nowhere(config, changes, wants_compilation=wants_compilation(config)) as trial:
+    compiled = wants_compilation(config, config.training.batch_size, choose_engine(config.run))
+    with _nowhere(config, changes, compiled) as trial:
         return run.start(trial)[1]
 
 
@@ -84,7 +86,7 @@ def find_learning_rate(config: Config) -> RateTest:
     """Raise all learning rates from step to step, until the loss explodes (range test, Smith 2017)."""
     changes = {"max_steps": TEST_STEPS, "max_minutes": None, "evaluate_every": TEST_STEPS, "patience": None}
     stopped = False
-    with _nowhere(config, changes, wants_compilation=False) as trial:
+    with _nowhere(config, changes, compiled=False) as trial:
         folder = RunFolder(Path(trial.run.directory or ""))
         try:
             run.start(trial, hooks=Hooks(rate_factor=raised))
@@ -118,7 +120,7 @@ def judge(rates: list[float], losses: list[float], stopped: bool = False) -> Rat
 
 
 @contextmanager
-def _nowhere(config: Config, changes: dict[str, int | None], wants_compilation: bool) -> Iterator[Config]:
+def _nowhere(config: Config, changes: dict[str, int | None], compiled: bool) -> Iterator[Config]:
     """The recipe with changes, in a folder that vanishes; data that was prepared already is used, and none is kept."""
     with tempfile.TemporaryDirectory() as place:
         there, here = Path(config.data.directory), Path(place) / "data"
@@ -131,7 +133,7 @@ def _nowhere(config: Config, changes: dict[str, int | None], wants_compilation: 
         try:
             yield config.model_copy(
                 update={
-                    "run": config.run.model_copy(update={"directory": f"{place}/run", "compile": wants_compilation}),
+                    "run": config.run.model_copy(update={"directory": f"{place}/run", "compile": compiled}),
                     "data": config.data.model_copy(update={"directory": f"{place}/data"}),
                     "training": config.training.model_copy(update=training),
                 }

@@ -116,7 +116,8 @@ def _train(
     engine = choose_engine(config.run, processes.local_rank)
     at_least = config.model.model_copy(update={"vocab_size": config.model.vocab_size or 2})
     check_memory(config, at_least, engine.device, processes.world_size)
-    compiler = Compiler(config.model, rows, engine) if wants_compilation(config) else None
+    compiled = processes.share(processes.first and wants_compilation(config, rows, engine))
+    compiler = Compiler(config.model, rows, engine) if compiled else None
     known = None if step is None else folder
     known = initial.folder if initial else known
     corpus = prepare_corpus(config, processes, source, known.tokenizer if known else None)

@@ -61,18 +61,44 @@ def test_what_was_compiled_for_one_processor_is_not_run_on_another(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("limits", "wanted"),
+    ("limits", "block_seconds", "wanted"),
     [
-        ({"max_minutes": 10}, True),
-        ({"max_minutes": 0.5}, False),
-        ({"max_steps": 5000}, True),
-        ({"max_steps": 10}, False),
-        ({"max_minutes": 10, "max_steps": 10}, False),
-        ({"max_minutes": 0.5, "max_steps": 5000}, False),
+        ({"max_minutes": 10}, 0, True),
+        ({"max_minutes": 1}, 0, False),
+        ({"max_steps": 3000}, 0.011, True),
+        ({"max_steps": 3000}, 0.009, False),
+        ({"max_steps": 1500, "gradient_accumulation_steps": 2}, 0.011, True),
+        ({"max_minutes": 10, "max_steps": 3000}, 0.009, False),
+        ({"max_minutes": 1, "max_steps": 3000}, 0.011, False),
     ],
 )
-def test_only_long_trainings_are_compiled(limits: dict[str, Any], wanted: bool) -> None:
-    assert compiler.wants_compilation(Config(training=limits)) is wanted
+def test_only_trainings_that_earn_it_back_are_compiled(
+    monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any], block_seconds: float, wanted: bool
+) -> None:
+    monkeypatch.setattr(compiler, "compiler_seconds", lambda: 20.0)  # of 120, a quarter of which it saves
+    monkeypatch.setattr(compiler.Trial, "seconds", lambda _, n_rows: block_seconds * n_rows / 16)
+    config = Config(model={"n_layers": 4}, training={"batch_size": 16, **limits})
+    assert compiler.wants_compilation(config, 16, ENGINE) is wanted
+
+
+def test_a_block_is_tried_with_all_rows_where_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    trial = compiler.Trial(TINY, ENGINE)
+    monkeypatch.setattr(trial, "step", lambda n_rows: tried.append(n_rows) or sum(range(10**5)))
+    monkeypatch.setattr(compiler, "MOMENT", 1e9)
+    assert trial.seconds(8) > 0
+    assert tried == [1, 1, 8]
+    monkeypatch.setattr(compiler, "MOMENT", 0)
+    assert trial.seconds(10**6) > trial.seconds(10)
+    assert tried[3:] == [1, 1]
+
+
+def test_a_slow_machine_takes_longer_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler.timeit, "repeat", lambda *_, **__: [0.003, 0.001, 0.002])
+    quick = compiler.compiler_seconds()
+    monkeypatch.setattr(compiler.timeit, "repeat", lambda *_, **__: [0.003])
+    assert compiler.compiler_seconds() == pytest.approx(3 * quick)
+    assert 10 < quick < 100
 
 
 def test_processes_share_the_memory_of_a_computer_but_not_that_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
