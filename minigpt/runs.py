@@ -217,13 +217,19 @@ def load_run(path: Path, which: str = "best", device: torch.device | None = None
     folder = open_folder(path)
     config, step = load_config(folder), checkpoint_step(folder, which)
     tokenizer = own_tokenizer(folder, config, step, WEIGHTS)
+    model = load_model(folder, config, step)
+    return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
+
+
+def load_model(folder: RunFolder, config: Config, step: int) -> GPT:
+    """The run's model as it was at a step; DamageError where its weights are not as they were written."""
     with or_another(folder, step, WEIGHTS):
         weights = checked(folder, step, WEIGHTS)
         if weights.stat().st_size < 4 * config.model.n_weights:  # before there is memory for so many
             raise DamageError(f"{weights}: is too small for the model of {folder.config}")
         model = GPT(config.model)
         load_weights(model, weights)
-    return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
+    return model
 
 
 def own_tokenizer(folder: RunFolder, config: Config, step: int, *names: str) -> Tokenizer:

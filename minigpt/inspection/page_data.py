@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from minigpt.inspection.packing import ROOM, pack, pack_half, pack_rows, pack_we
 from minigpt.inspection.parts_data import CANDIDATES, SMALL, attribution_data, beside_data, guesses, switches_data
 from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
-from minigpt.runs import Run, kept_steps, load_run
+from minigpt.runs import WEIGHTS, Run, kept_steps, load_model, own_tokenizer
 from minigpt.storage.checksums import DamageError
 from minigpt.storage.metrics import parse_metrics
 from minigpt.tokenizers.compare import Token, label
@@ -135,7 +134,7 @@ def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
     load = _remembered if run.model.n_parameters() <= SMALL else _load
     for step in kept_steps(run.folder):
         try:
-            traced = last if step == run.step else trace(load(run.folder.path, step), token_ids)
+            traced = last if step == run.step else trace(load(run, step), token_ids)
             if not np.isfinite(traced.logits).all():
                 raise DamageError(f"{run.folder.path}: step {step}: the model has diverged")
             yield Stage(step, traced)
@@ -143,8 +142,9 @@ def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
             print(f"warning: {error}; the page goes without it", file=sys.stderr)  # noqa: T201
 
 
-def _load(path: Path, step: int) -> GPT:
-    return load_run(path, str(step)).model
+def _load(run: Run, step: int) -> GPT:
+    own_tokenizer(run.folder, run.config, step, WEIGHTS)
+    return load_model(run.folder, run.config, step).eval()
 
 
 _remembered = lru_cache(maxsize=8)(_load)
