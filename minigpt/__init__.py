@@ -117,9 +117,9 @@ class Page:
 
     def save(self, path: PathName) -> Path:
         """Write the page to a file, which every browser opens; UserError where the place does not allow it."""
-        from minigpt.cli.pages import write_page
+        from minigpt.storage.writing import save
 
-        write_page(Path(path), self.html, "choose another place")
+        save(Path(path), self.html.encode(), "choose another place")
         return Path(path)
 
 
@@ -137,7 +137,7 @@ class Run:
         return (
             f"<Run {self.path}, step {self.loaded.step:,}: {model.n_parameters():,} parameters "
             f"({shape.n_layers} layers, {shape.n_heads} heads, width {shape.d_model}, context {shape.context_length}), "
-            f"{tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens, on {model.token_embedding.weight.device}>"
+            f"{tokenizer.kind} tokenizer of {tokenizer.vocab_size:,} tokens, on {model.device}>"
         )
 
     @property
@@ -206,7 +206,7 @@ class Run:
 
         model = self.loaded.model
         with torch.inference_mode():
-            logits = model(torch.tensor([self._fitting(text)], device=model.token_embedding.weight.device))
+            logits = model(model.batch(self._fitting(text)))
         return logits[0].float().cpu().numpy()
 
     def trace(self, text: str) -> "Trace":

@@ -3,6 +3,7 @@
 import difflib
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +38,18 @@ def typed(path: Path) -> str:
     return shlex.quote(str(path))
 
 
+def warn(text: str) -> None:
+    """Tell of what is no error, in one line."""
+    print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+
+
 @contextmanager
 def told_as_arguments() -> Iterator[None]:
     """For Python: what an error calls an option of the command line is an argument there, `--text X` is `text = X`."""
     try:
         yield
     except UserError as error:
-        named = re.sub(r"(?:command line: )?--([a-z]+)( (?=\S))?", lambda m: m[1] + (" = " if m[2] else ""), str(error))
+        named = re.sub(
+            r"(?:command line: )?(?<![\w./-])--([a-z]+)( (?=\S))?", lambda m: m[1] + (" = " if m[2] else ""), str(error)
+        )
         raise UserError(named) from None

@@ -1,7 +1,6 @@
 """A run is a folder: what is where in it, and how a trained model is taken out of it."""
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.config.recipe import is_as_written, load_recipe
-from minigpt.errors import UserError, nearest_path, typed
+from minigpt.errors import UserError, nearest_path, typed, warn
 from minigpt.model.gpt import GPT
 from minigpt.storage.checksums import DamageError, check_file, read_sealed
 from minigpt.tokenizers import Tokenizer, load_tokenizer
@@ -93,14 +92,10 @@ class Metadata:
 
     step: NonNegativeInt
     best_step: NonNegativeInt | None
-    risen: bool
-    """Whether the training loss had risen."""
-    model: dict[str, Any]
-    """Its shape."""
-    tokenizer: str
-    """Fingerprint."""
-    text: str
-    """Fingerprint of what was learned from, whatever its place."""
+    risen: bool  # the training loss
+    model: dict[str, Any]  # its shape
+    tokenizer: str  # its fingerprint
+    text: str  # the fingerprint of what was learned from, whatever its place
     seed: NonNegativeInt
     processes: PositiveInt
     files: dict[str, str]
@@ -136,7 +131,7 @@ def load_config(folder: RunFolder) -> Config:
     """The run's recipe; a warning says where it is not as it was written."""
     config = load_recipe(folder.config)
     if not is_as_written(folder.config):
-        print(f"warning: {folder.config}: was changed since it was written", file=sys.stderr)  # noqa: T201
+        warn(f"{folder.config}: was changed since it was written")
     return config
 
 
@@ -158,7 +153,7 @@ def read_index(folder: RunFolder) -> Index:
     for step in reversed(kept_steps(folder, STATE)):
         with suppress(DamageError):
             best = read_metadata(folder, step).best_step
-            print(f"warning: {reason}; step {step} is the last whole checkpoint", file=sys.stderr)  # noqa: T201
+            warn(f"{reason}; step {step} is the last whole checkpoint")
             return Index(step, best if best in steps else None)
     raise DamageError(f"{reason}, and so are the checkpoints; copy the run's folder again from where it was whole")
 
@@ -215,21 +210,19 @@ def checkpoint_step(folder: RunFolder, which: str, name: str = WEIGHTS, asked: s
 def load_run(path: Path, which: str = "best", device: torch.device | None = None) -> Run:
     """Config, tokenizer and model of a run folder; `which` is best, last or a step."""
     folder = open_folder(path)
-    config, step = load_config(folder), checkpoint_step(folder, which)
+    return load_step(folder, load_config(folder), checkpoint_step(folder, which), device)
+
+
+def load_step(folder: RunFolder, config: Config, step: int, device: torch.device | None = None) -> Run:
+    """A run as it was at a step; UserError where its files are not as they were written."""
     tokenizer = own_tokenizer(folder, config, step, WEIGHTS)
-    model = load_model(folder, config, step)
-    return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
-
-
-def load_model(folder: RunFolder, config: Config, step: int) -> GPT:
-    """The run's model as it was at a step; DamageError where its weights are not as they were written."""
     with or_another(folder, step, WEIGHTS):
         weights = checked(folder, step, WEIGHTS)
         if weights.stat().st_size < 4 * config.model.n_weights:  # before there is memory for so many
             raise DamageError(f"{weights}: is too small for the model of {folder.config}")
         model = GPT(config.model)
         load_weights(model, weights)
-    return model
+    return Run(folder, config, tokenizer, model.to(device or torch.device("cpu")).eval(), step)
 
 
 def own_tokenizer(folder: RunFolder, config: Config, step: int, *names: str) -> Tokenizer:

@@ -31,15 +31,15 @@ ALLOWED: dict[str, set[str]] = {  # each room after those that it may import
         "errors",
     },
     "interop": {"training", "runs", "model", "tokenizers", "config", "storage", "errors"},
-    "serving": {"inspection", "runs", "errors"},
+    "serving": {"inspection", "hardware", "runs", "errors"},
     "cli": {
         "experiments", "interop", "serving", "training", "evaluation", "inspection", "generation", "hardware", "runs",
         "tokenizers", "config", "storage", "errors",
     },
     "__main__": {"cli"},
     "__init__": {
-        "cli", "experiments", "training", "evaluation", "inspection", "interop", "generation", "hardware", "runs",
-        "config", "errors",
+        "experiments", "training", "evaluation", "inspection", "interop", "generation", "hardware", "runs", "config",
+        "storage", "errors",
     },
 }  # fmt: skip
 

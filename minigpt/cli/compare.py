@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from minigpt.cli.options import JsonOption, OpenOption
-from minigpt.cli.pages import show, write_page
+from minigpt.cli.pages import show
 from minigpt.errors import UserError
 from minigpt.storage.checksums import DamageError
+from minigpt.storage.writing import save
 
 SAMPLE_LENGTH = 100
 """Tokens of each run's sample."""
@@ -50,7 +51,7 @@ def compare(
         typer.echo(json.dumps(document))
         return
     page = output or paths[0].parent / "compare.html"
-    write_page(page, compare_page(comparison, samples))
+    save(page, compare_page(comparison, samples).encode(), "choose another --output")
     typer.echo(comparison.describe())
     typer.echo(f"curves and samples: {page}")
     if open_page:

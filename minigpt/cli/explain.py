@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from minigpt.cli.options import CheckpointOption, OpenOption, PortOption, RunArgument
-from minigpt.cli.pages import check_server, serve_page, show, write_page
+from minigpt.cli.options import OpenOption, PortOption, RunArgument
+from minigpt.cli.pages import check_server, serve_page, show
+from minigpt.storage.writing import save
 
 
 def explain(
@@ -30,7 +31,9 @@ def explain(
     habits: Annotated[
         bool, typer.Option("--habits", help="Find out anew what heads and neurons usually do, on the validation text.")
     ] = False,
-    checkpoint: CheckpointOption = "best",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="best, last, or a step that was kept; otherwise best, and with --serve last.")
+    ] = None,
     open_page: OpenOption = True,
     live: Annotated[
         bool, typer.Option("--serve", help="Serve the page on this machine: type a text, and it follows.")
@@ -38,7 +41,7 @@ def explain(
     port: PortOption = 0,
 ) -> None:
     """Write a page that shows every number on the way from a text to the next word."""
-    checkpoint = "last" if live and checkpoint == "best" else checkpoint
+    checkpoint = checkpoint or ("last" if live else "best")
     if habits:
         _find_habits(run, checkpoint)
     if live:
@@ -48,12 +51,15 @@ def explain(
         app = make_app(run, checkpoint, prompt, without or [], beside)
         serve_page(app, port, open_page)
         return
+    from minigpt.hardware.device import spare_threads
     from minigpt.inspection import page
     from minigpt.runs import load_run
 
     model, off = load_run(run, checkpoint), without or []
+    spare_threads(model.model.n_parameters())
     path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
-    write_page(path, page.explain(model, text, without=off, beside=beside, home=output is None))
+    content = page.explain(model, text, without=off, beside=beside, home=output is None)
+    save(path, content.encode(), "choose another --output")
     if off:
         from minigpt.inspection.intervene import consequences
 

@@ -3,24 +3,14 @@
 import os
 import sys
 import webbrowser
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from minigpt.errors import UserError
-from minigpt.storage.writing import write_whole
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-
-
-def write_page(path: Path, page: str, remedy: str = "choose another --output") -> None:
-    """Write HTML to a file; UserError with the remedy where the place does not allow it."""
-    try:
-        write_whole(path, page.encode())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
 
 
 def show(address: str) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minigpt.cli.options import OpenOption
-from minigpt.cli.pages import show, write_page
+from minigpt.cli.pages import show
 from minigpt.errors import UserError, typed
+from minigpt.storage.writing import save
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -51,7 +52,7 @@ def sweep(
         stopped = sweeping.GO_ON
     best = plan.save_best(study)
     page = plan.folder / "sweep.html"
-    write_page(page, sweep_page.sweep_page(plan, study, best, stopped), "mend that, and run the command again")
+    save(page, sweep_page.sweep_page(plan, study, best, stopped).encode(), "mend that, and run the command again")
     typer.echo(sweep_page.describe(plan, study))
     typer.echo(f"history, importance and curves: {page}")
     if stopped:

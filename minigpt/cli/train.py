@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minigpt.cli.options import RecipeArgument
-from minigpt.cli.pages import write_page
 from minigpt.errors import UserError, typed
 
 if TYPE_CHECKING:
     from minigpt.config.hyperparameters import Config
     from minigpt.runs import RunFolder
     from minigpt.training.corpus import Corpus
+
+from minigpt.storage.writing import save
 
 
 def train(
@@ -87,7 +88,7 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
         )
     path = Path("runs") / f"{config.run.name}-learning-rates.html"
     path.parent.mkdir(exist_ok=True)
-    write_page(path, rate_page(config.run.name, test, findings), "mend that, and run the command again")
+    save(path, rate_page(config.run.name, test, findings).encode(), "mend that, and run the command again")
     typer.echo("\n".join(findings))
     typer.echo(f"losses at all rates: {path}")
     if test.stopped:
@@ -114,7 +115,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
-    write_page(run.folder.explain, page.explain(run, None, home=True), remedy)
+    save(run.folder.explain, page.explain(run, None, home=True).encode(), remedy)
     write_report(run.folder)  # again, now that it has something to link to
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")

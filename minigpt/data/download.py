@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import re
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from minigpt.data.files import make_folder
 from minigpt.data.packing import PACKED
 from minigpt.data.progress import bar
 from minigpt.data.readers import READERS
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
 from minigpt.storage.writing import beside, write_whole
 
@@ -67,7 +66,7 @@ def _fetched(path: Path, manifest: Path) -> Fetched | None:
         fetched = read_sealed(manifest, Fetched)
         check_file(path, fetched.xxh3)
     except DamageError as error:
-        print(f"warning: {error}; fetched anew", file=sys.stderr)  # noqa: T201
+        warn(f"{error}; fetched anew")
         return None
     return fetched
 

@@ -30,7 +30,7 @@ def make_folder(path: Path, key: str) -> None:
 def find_files(name: str) -> dict[Split, list[Path]]:
     """The files that a path or glob names; in a folder, files called train* and validation* are the two splits.
 
-    What is hidden is not looked at, and no file twice; what else is left out of a folder or glob is told.
+    What is hidden is not looked at, and no file twice; what else is left out of a folder is told.
     """
     try:
         path = Path(name).expanduser()

@@ -1,7 +1,6 @@
 """Files of prepared tokens, beside a manifest that says what they are and tells damage."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +11,7 @@ from pydantic import Field, NonNegativeInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from minigpt.data.files import Split
+from minigpt.errors import warn
 from minigpt.storage.checksums import DamageError, check_file, read_sealed
 from minigpt.tokenizers import TokenIds
 
@@ -89,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         for shard in (shard for shards in manifest.splits.values() for shard in shards):
             check_file(folder / shard.file, shard.checksum)
     except DamageError as error:
-        print(f"warning: {error}; prepared anew", file=sys.stderr)  # noqa: T201
+        warn(f"{error}; prepared anew")
         return None
     return manifest
 

@@ -56,7 +56,7 @@ LISTS = {
 }
 WOMEN, MEN = (tuple(word.text for word in LISTS[name]) for name in ("woman", "man"))
 """First names; nothing but the stories tells whose they are."""
-GIVING_VERBS, THINGS = (tuple(word.text for word in LISTS[name]) for name in ("giving", "thing"))
+GIVING_VERBS = tuple(word.text for word in LISTS["giving"])
 
 RANKED = {
     ("king", "queen"): ("palace", "sat on a golden throne"),

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from minigpt.data.files import Split, make_folder
 from minigpt.data.progress import bar
 from minigpt.data.shards import MANIFEST, Ids, Manifest, Shard, ShardWriter, open_shards, read_manifest
 from minigpt.data.sources import Piece, Source
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 from minigpt.storage.checksums import sealed
 from minigpt.storage.writing import beside, write_through
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
@@ -76,7 +75,7 @@ def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Pat
         try:
             return load_tokenizer(path)
         except UserError:
-            print(f"warning: {path}: damaged; learned anew", file=sys.stderr)  # noqa: T201
+            warn(f"{path}: damaged; learned anew")
     splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
     read = _with_progress(chain.from_iterable(map(source.pieces, splits)), f"learning from {source.description}")
     tokenizer = build_tokenizer(kind, vocab_size, (piece.text for piece in read))

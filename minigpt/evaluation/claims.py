@@ -176,7 +176,7 @@ def _prefers(run: Run, text: str, right: str, wrong: str) -> bool:
         ids = run.tokenizer.encode_prompt(f"{text} {words}", begin_document=True)
         n_new = len(ids) - len(before)
         ids = ids[-run.config.model.context_length - 1 :]
-        tokens = torch.tensor(ids, device=run.model.token_embedding.weight.device)
+        tokens = torch.tensor(ids, device=run.model.device)
         log_probabilities = run.model(tokens[None, :-1])[0, -n_new:].log_softmax(-1)
         scores.append(log_probabilities.gather(1, tokens[-n_new:, None]).sum())
     return bool(scores[0] > scores[1])

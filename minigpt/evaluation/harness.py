@@ -52,7 +52,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
         super().__init__()
         self.run = run
         self.context_length = run.config.model.context_length
-        self._device = run.model.token_embedding.weight.device
+        self._device = run.model.device
 
     @property
     def eot_token_id(self) -> int:

@@ -45,7 +45,7 @@ class Evaluation:
 def evaluate(model: GPT, windows: Iterable[tuple[Tensor, Tensor]], tokenizer: Tokenizer) -> Evaluation:
     """Score every target of `windows` (inputs and targets, B T; a target of -100 is only context)."""
     lengths = torch.tensor([len(piece) for piece in tokenizer.token_bytes])
-    device = model.token_embedding.weight.device
+    device = model.device
     at_once = tokens_at_once(tokenizer.vocab_size, model.config.d_model, device)
     was_training = model.training
     model.eval()

@@ -31,7 +31,7 @@ def assess(run: Run, text: str | None = None, stride: int | None = None) -> dict
     tokens = validation_tokens(run, " (or name a text with --text)") if text is None else _encode(text, run)
     batch_size = max(1, TOKENS_AT_ONCE // context_length)
     windows = evaluation_windows(tokens, context_length, batch_size, run.tokenizer.begin_of_text, stride)
-    device = run.model.token_embedding.weight.device
+    device = run.model.device
     with Engine(device, choose_precision(run.config.run.precision, device)).autocast():
         result = evaluate(run.model, _with_progress(windows, len(tokens) - 1), run.tokenizer)
     if not math.isfinite(result.loss):

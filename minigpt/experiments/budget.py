@@ -52,7 +52,7 @@ DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
 """Under which a text is learned by heart all the same, and training had better end."""
-FEW_READINGS, FEW_STEPS = 6, 300
+FEW_EPOCHS, FEW_STEPS = 6, 300
 """Of a text, by which no model learns it by heart; of a training, by which it has hardly begun."""
 SHORT = 5_000_000
 """Characters of a text up to which it is learned by characters."""
@@ -98,8 +98,8 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
         values["model.d_model"] = nearest_width(values["model.d_model"], config.asked.get("model", {}))
         values["training.batch_size"] = n_processes * math.ceil(values["training.batch_size"] / smaller / n_processes)
         step = config.training.gradient_accumulation_steps * values["training.batch_size"] * values[RUNG[2]]
-        most = math.ceil(most_readings(text, values) * n_tokens(text, values) / step)
-        values["training.max_steps"] = most if may_know_by_heart(text, operations, values) else None
+        most = math.ceil(most_epochs(text, values) * n_tokens(text, values) / step)
+        values["training.max_steps"] = most if may_overfit(text, operations, values) else None
         try:
             chosen = config.chosen({key: values[key] for key in config.auto})
         except ValidationError as error:
@@ -121,10 +121,10 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
     chosen = at(rate * 60 * minutes)
     values = " ".join(f"{key}={chosen.value(key)}" for key in config.auto)
     found = {key: chosen.value(key) for key in SIZES}
-    readings_told = readings(text, rate * 60 * minutes, found), most_readings(text, found)
-    told, end = (f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in readings_told)
+    epochs_told = epochs(text, rate * 60 * minutes, found), most_epochs(text, found)
+    told, end = (f"{x:,.0f}" if x >= 10 else f"{x:.2g}" for x in epochs_told)
     why = f"{text.describe()}; {minutes:g} min at {rate / 1e9:,.0f} GFLOP/s read it about {told} times"
-    why += f", and after {end} it is learned by heart" * may_know_by_heart(text, rate * 60 * minutes, found)
+    why += f", and after {end} it is learned by heart" * may_overfit(text, rate * 60 * minutes, found)
     print(f"chosen   {values}\nwhy      {why}", file=sys.stderr)  # noqa: T201
     return chosen
 
@@ -163,8 +163,8 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     elif values["tokenizer.kind"] == "bpe":  # which has more to tell apart
         width = 3 * width // 2
     values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
-    times = min(readings(text, operations, values), most_readings(text, values))
-    pressure = times * n_weights(values) / length_of_text if times > FEW_READINGS else 0
+    times = min(epochs(text, operations, values), most_epochs(text, values))
+    pressure = times * n_weights(values) / length_of_text if times > FEW_EPOCHS else 0
     return {
         "model.dropout": max((share for least, share in DROPOUT if pressure >= least), default=0.0),
         "optimizer.residual_fraction": residual,
@@ -172,20 +172,20 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     }
 
 
-def readings(text: Text, operations: float, values: Mapping[str, Any]) -> float:
+def epochs(text: Text, operations: float, values: Mapping[str, Any]) -> float:
     """How often so many operations of a model of some sizes read a text."""
     return operations / (6 * n_weights(values) * n_tokens(text, values))
 
 
-def most_readings(text: Text, values: Mapping[str, Any]) -> float:
+def most_epochs(text: Text, values: Mapping[str, Any]) -> float:
     """How often a model of some sizes may read a text before it has learned it by heart."""
     n, step = n_tokens(text, values), values["training.batch_size"] * values["model.context_length"]
     return max(FEW_STEPS * step / n, MOST_PRESSURE * n / n_weights(values))
 
 
-def may_know_by_heart(text: Text, operations: float, values: Mapping[str, Any]) -> bool:
+def may_overfit(text: Text, operations: float, values: Mapping[str, Any]) -> bool:
     """Whether there may be time for that, on a machine that may be twice as fast as when it was tried."""
-    return 2 * readings(text, operations, values) > most_readings(text, values)
+    return 2 * epochs(text, operations, values) > most_epochs(text, values)
 
 
 def n_weights(values: Mapping[str, Any]) -> int:

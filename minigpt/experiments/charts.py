@@ -45,13 +45,13 @@ AXIS = {
 """What all axes have, on light paper and on dark."""
 
 
-def smoothed(metrics: Sequence[Metrics], key: str, share: float = 0.01) -> list[Metrics]:
-    """The lines that have the metric, with its running mean: exponential, over `share` of them, there and back.
+def smoothed(metrics: Sequence[Metrics], key: str) -> list[Metrics]:
+    """The lines that have the metric, with its running mean: exponential, over a hundredth of them, there and back.
 
     A mean that only goes there is late, and crosses what it is the mean of.
     """
     lines = [line for line in metrics if key in line]
-    keep = 1 - 1 / max(1.0, share * len(lines))
+    keep = 1 - 1 / max(1.0, len(lines) / 100)
     for _ in range(2):
         mean, weight, result = 0.0, 0.0, []
         for line in lines:

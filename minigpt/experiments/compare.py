@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from minigpt.config.hyperparameters import Config
+from minigpt.config.hyperparameters import Config, TrainingConfig
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.experiments.differences import differences
@@ -167,6 +167,7 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
     speeds = [line["tokens_per_second"] for line in metrics if "tokens_per_second" in line]
     with torch.device("meta"):
         n_parameters = GPT(config.model).n_parameters()
+    losses = [line["validation_loss"] for line in evaluations]
     last: Metrics = metrics[-1] if metrics else {"step": 0, "tokens": 0, "seconds": 0.0}
     return Summary(
         str(folder.path),
@@ -177,11 +178,18 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
         last["tokens"],
         last["seconds"],
         median(speeds) if speeds else None,
-        evaluations[-1]["validation_loss"] if evaluations else None,
-        min((line["validation_loss"] for line in evaluations), default=None),
+        losses[-1] if losses else None,
+        min(losses, default=None),
         evaluations[-1]["bits_per_byte"] if evaluations else None,
-        bool(config.training.patience) or share_spent(config.training, last["step"], last["seconds"]) >= 1,
+        _has_ended(config.training, last, losses),
     )
+
+
+def _has_ended(training: TrainingConfig, last: Metrics, losses: list[float]) -> bool:
+    """Whether a run has used up its budget, or its patience: so many evaluations in a row brought nothing better."""
+    stale = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    out_of_patience = training.patience is not None and stale >= training.patience
+    return out_of_patience or share_spent(training, last["step"], last["seconds"]) >= 1
 
 
 def settings_of(runs: Sequence[Summary], measure: str) -> list[Setting]:

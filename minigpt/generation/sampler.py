@@ -48,7 +48,7 @@ class Sampler:
             if first["type"] == "extra_forbidden":
                 message = f"unknown key{nearest(key, SamplingConfig.model_fields)}"
             raise UserError(f"{named(key)} {first['input']}: {message}") from None
-        place = run.model.token_embedding.weight.device
+        place = run.model.device
         otherwise = Engine(place, choose_precision("auto", place)).dtype
         dtype = inference_dtype(run.model.config, self.sampling.precision, otherwise, place)
         self._model = pack(run.model, dtype)

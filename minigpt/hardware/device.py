@@ -13,6 +13,8 @@ from minigpt.errors import UserError
 from minigpt.hardware.memory import keep_freed_memory
 
 Precision = Literal["float32", "bfloat16", "float16"]
+SMALL = 20_000_000
+"""Parameters of a model of whose operations a single thread has done most before others have come."""
 
 
 def choose_device(name: str, local_rank: int = 0, asked: str = "run.device =") -> torch.device:
@@ -45,6 +47,12 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def spare_threads(n_parameters: int) -> None:
+    """Look inside of a small model by one thread, which is as fast, and eight times as fast on a busy CPU."""
+    if n_parameters <= SMALL:
+        torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 Axis letters: B windows of the text, T positions in one, S positions that are looked at, H heads, F d_ff.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -14,14 +13,14 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from minigpt.data.tokens import TokenStream
-from minigpt.errors import UserError, typed
+from minigpt.errors import UserError, typed, warn
 from minigpt.inspection.rules import rules
 from minigpt.model.attention import attention_scores, causal_softmax
 from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
 from minigpt.storage.checksums import DamageError, read_sealed, sealed
-from minigpt.storage.writing import write_whole
+from minigpt.storage.writing import save
 from minigpt.tokenizers.compare import label
 
 TOKENS, OPERATIONS = 8192, 2e11
@@ -108,7 +107,7 @@ def habits(run: Run, tokens: TokenStream | Sequence[int]) -> Habits:
 
 def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Of each layer the attention weights (B H T S), what is gathered by them (B H T K) and the neurons (B T F)."""
-    x, rotation = model.entering(ids.to(model.token_embedding.weight.device))
+    x, rotation = model.embed(ids.to(model.device))
     found = []
     for block in model.blocks:
         assert isinstance(block, Block)
@@ -199,12 +198,8 @@ class _Counts:
 
 def keep_habits(run: Run, tokens: TokenStream) -> None:
     """Find them out and keep them in the run; UserError where it takes no file."""
-    path = run.folder.habits
-    try:
-        write_whole(path, sealed(asdict(habits(run, tokens))))
-    except OSError as error:
-        remedy = f"mend that, and find them out with: minigpt explain {typed(run.folder.path)} --habits"
-        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
+    remedy = f"mend that, and find them out with: minigpt explain {typed(run.folder.path)} --habits"
+    save(run.folder.habits, sealed(asdict(habits(run, tokens))), remedy)
 
 
 def kept_habits(run: Run) -> Habits | None:
@@ -212,7 +207,7 @@ def kept_habits(run: Run) -> Habits | None:
     try:
         return read_habits(run)
     except DamageError as error:
-        print(f"warning: {error}; minigpt explain --habits finds them out anew", file=sys.stderr)  # noqa: T201
+        warn(f"{error}; minigpt explain --habits finds them out anew")
         return None
 
 

@@ -54,15 +54,15 @@ def parts(config: ModelConfig) -> list[str]:
     return [f"{layer}{kind}" for layer in range(1, config.n_layers + 1) for kind in kinds]
 
 
-def check_parts(names: Collection[str], config: ModelConfig, asked: str = "command line: --without") -> None:
+def check_parts(names: Collection[str], config: ModelConfig) -> None:
     """UserError where one of them is no part of such a model."""
     known = {*parts(config), *(f"{i}.neuron{j}" for i in range(1, config.n_layers + 1) for j in range(config.d_ff))}
     for name in names:
         if name.removesuffix(MEAN) not in known:
             raise UserError(
-                f"{asked} {name}: there are layers 1 to {config.n_layers} with heads 1 to {config.n_heads} and neurons "
-                f"0 to {config.d_ff - 1}; name a head (1.1), a neuron (1.neuron0), a layer's neurons (1.neurons) or a "
-                f"layer (1), with {MEAN} behind it for what it does on average"
+                f"command line: --without {name}: there are layers 1 to {config.n_layers} with heads 1 to "
+                f"{config.n_heads} and neurons 0 to {config.d_ff - 1}; name a head (1.1), a neuron (1.neuron0), a "
+                f"layer's neurons (1.neurons) or a layer (1), with {MEAN} behind it for what it does on average"
             )
 
 
@@ -108,14 +108,14 @@ def _work(model: GPT, token_ids: Tensor) -> Work:
 
 def work(model: GPT, token_ids: Sequence[int]) -> Work:
     """What all parts do while the model reads a text."""
-    return [(heads[0], neurons[0]) for heads, neurons in _work(model, _batch(model, token_ids))]
+    return [(heads[0], neurons[0]) for heads, neurons in _work(model, model.batch(token_ids))]
 
 
 def mean_work(model: GPT, texts: Sequence[Sequence[int]]) -> Work:
     """What all parts do on average (T is 1), over all tokens of some texts but the first of each."""
     length = max(map(len, texts))
     told = torch.tensor([[0 < i < len(text) for i in range(length)] for text in texts])
-    filled = [_batch(model, [*text, *[0] * (length - len(text))]) for text in texts]  # what comes later changes nothing
+    filled = [model.batch([*text, *[0] * (length - len(text))]) for text in texts]  # what comes later changes nothing
     done = _work(model, torch.cat(filled))
     return [(heads[told].mean(0, keepdim=True), neurons[told].mean(0, keepdim=True)) for heads, neurons in done]
 
@@ -126,7 +126,7 @@ def usual_work(run: Run) -> tuple[Work, str]:
 
     That is the validation text where the run keeps habits of this checkpoint, else texts of its own.
     """
-    device, habits = run.model.token_embedding.weight.device, None
+    device, habits = run.model.device, None
     with suppress(DamageError):
         habits = read_habits(run)
     if habits is not None and habits.step == run.step:
@@ -173,7 +173,7 @@ def changed_logits(model: GPT, token_ids: Sequence[int], rows: Sequence[Collecti
     """
     found = torch.empty(len(rows), model.lm_head.out_features)
     first = [min((layer_of(change.part) for change in row), default=model.config.n_layers) for row in rows]
-    x, rotation = model.entering(_batch(model, token_ids))
+    x, rotation = model.embed(model.batch(token_ids))
     for layer, block in enumerate(model.blocks, 1):
         begun = [row for row in range(len(rows)) if first[row] == layer]
         for some in (begun[start : start + ROWS] for start in range(0, len(begun), ROWS)):
@@ -189,10 +189,6 @@ def changed_logits(model: GPT, token_ids: Sequence[int], rows: Sequence[Collecti
 def affordable(model: GPT, n_rows: int, n_tokens: int) -> bool:
     """Whether so many variants of a model may each read so long a text."""
     return n_rows * n_tokens * 2 * model.n_parameters() <= AFFORDABLE
-
-
-def _batch(model: GPT, token_ids: Sequence[int]) -> Tensor:
-    return torch.tensor([list(token_ids)], device=model.token_embedding.weight.device)
 
 
 def named_changes(run: Run, rows: Sequence[Sequence[str]]) -> list[list[Change]]:

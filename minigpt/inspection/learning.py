@@ -34,7 +34,7 @@ def surprises(logits: Array, token_ids: Sequence[int]) -> Array:
 
 def updates(model: GPT, token_ids: Sequence[int], other: Sequence[int]) -> list[Update]:
     """Steps of stochastic gradient descent on a text (two tokens or more), from none at all to a far one."""
-    stepped, text, another = copy.deepcopy(model), _batch(model, token_ids), _batch(model, other)
+    stepped, text, another = copy.deepcopy(model), model.batch(token_ids), model.batch(other)
     F.cross_entropy(stepped(text[:, :-1])[0], text[0, 1:]).backward()
     weights = [(p, p.detach().clone(), torch.zeros_like(p) if p.grad is None else p.grad) for p in stepped.parameters()]
     found = []
@@ -48,10 +48,6 @@ def updates(model: GPT, token_ids: Sequence[int], other: Sequence[int]) -> list[
             following = torch.from_numpy(logits[-1]).softmax(-1).numpy()
             found.append(Update(rate, surprises(logits, token_ids), surprises(others, other), following))
     return found
-
-
-def _batch(model: GPT, token_ids: Sequence[int]) -> Tensor:
-    return torch.tensor([list(token_ids)], device=model.token_embedding.weight.device)
 
 
 def _length(tensors: Iterable[Tensor]) -> float:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from minigpt.model.gpt import GPT
 
 Numbers = NDArray[np.float32]
-ROOM = 2_500_000
-"""Weights that a page has room for: 7 MB of it."""
+ROOM = 5_000_000
+"""Weights that a page has room for: 13 MB of it."""
 STEPS = 32_767
 """Of a row's largest number, each way."""
 

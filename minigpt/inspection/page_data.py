@@ -1,7 +1,6 @@
 """All numbers of the explain page: of the vocabulary, of one text, of the same text in earlier checkpoints."""
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ import torch
 from pydantic import TypeAdapter
 
 from minigpt.config.hyperparameters import SamplingConfig
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 from minigpt.generation.generate import generate
 from minigpt.inspection.embeddings import Embedding
 from minigpt.inspection.habits import Habits, kept_habits
@@ -23,7 +22,7 @@ from minigpt.inspection.packing import ROOM, pack, pack_half, pack_rows, pack_we
 from minigpt.inspection.parts_data import CANDIDATES, SMALL, attribution_data, beside_data, guesses, switches_data
 from minigpt.inspection.trace import LayerTrace, Trace, trace
 from minigpt.model.gpt import GPT
-from minigpt.runs import WEIGHTS, Run, kept_steps, load_model, own_tokenizer
+from minigpt.runs import Run, kept_steps, load_step
 from minigpt.storage.checksums import DamageError
 from minigpt.storage.metrics import parse_metrics
 from minigpt.tokenizers.compare import Token, label
@@ -75,7 +74,7 @@ def losses(run: Run, name: str) -> list[tuple[int, float]]:
     try:
         lines = [line for line in parse_metrics(run.folder.metrics)[0] if name in line]
     except UserError as error:
-        print(f"warning: {error}; the page goes without its curve", file=sys.stderr)  # noqa: T201
+        warn(f"{error}; the page goes without its curve")
         return []
     return [(line["step"], round(line[name], 3)) for line in lines[:: 1 + len(lines) // POINTS]]
 
@@ -131,23 +130,27 @@ def _encoded(run: Run, text: str, option: str) -> list[int]:
 
 def stages(run: Run, token_ids: list[int], last: Trace) -> Iterator[Stage]:
     """The same text in every checkpoint that the run has kept, in order; a warning where one is of no use."""
-    load = _remembered if run.model.n_parameters() <= SMALL else _load
     for step in kept_steps(run.folder):
         try:
-            traced = last if step == run.step else trace(load(run, step), token_ids)
+            traced = last if step == run.step else trace(_at(run, step), token_ids)
             if not np.isfinite(traced.logits).all():
                 raise DamageError(f"{run.folder.path}: step {step}: the model has diverged")
             yield Stage(step, traced)
         except DamageError as error:
-            print(f"warning: {error}; the page goes without it", file=sys.stderr)  # noqa: T201
+            warn(f"{error}; the page goes without it")
 
 
-def _load(run: Run, step: int) -> GPT:
-    own_tokenizer(run.folder, run.config, step, WEIGHTS)
-    return load_model(run.folder, run.config, step).eval()
+def _at(run: Run, step: int) -> GPT:
+    """The run's model as it was at a step; small ones are remembered."""
+    models = _models(run) if run.model.n_parameters() <= SMALL else {}
+    if step not in models:
+        models[step] = load_step(run.folder, run.config, step).model
+    return models[step]
 
 
-_remembered = lru_cache(maxsize=8)(_load)
+@lru_cache(maxsize=1)
+def _models(_run: Run) -> dict[int, GPT]:
+    return {}
 
 
 def _tokens(run: Run, token_ids: list[int], embedding: Embedding) -> list[dict[str, Any]]:

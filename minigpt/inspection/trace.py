@@ -78,24 +78,18 @@ class Trace:
 def trace(model: GPT, token_ids: Sequence[int]) -> Trace:
     """Follow `token_ids` (1 to context_length) through the model; float32 on the CPU, whatever the model's device."""
     assert 0 < len(token_ids) <= model.config.context_length
-    device = model.token_embedding.weight.device
-    embedding = model.token_embedding(torch.tensor(token_ids, device=device)[None])  # 1 T D
-    x = embedding * model.embedding_scale
-    position = None
-    if model.position_embedding is not None:
-        position = model.position_embedding.weight[: len(token_ids)]
-        x = x + position
-    rotation = model.rotary(slice(len(token_ids))) if model.rotary is not None else None
+    ids = model.batch(token_ids)
+    x, rotation = model.embed(ids)
     layers = []
     for block in model.blocks:
         assert isinstance(block, Block)
         layer, x = _trace_block(model, block, x, rotation)
         layers.append(layer)
-    logits = layers[-1].logits_leaving
+    logits, positions = layers[-1].logits_leaving, model.position_embedding
     return Trace(
         list(token_ids),
-        _array(embedding),
-        None if position is None else _array(position[None]),
+        _array(model.token_embedding(ids)),
+        None if positions is None else _array(positions.weight[None, : len(token_ids)]),
         layers,
         _array(model.final_norm(x)),
         logits,

@@ -33,7 +33,7 @@ class WorkedExample:
 
 
 @torch.inference_mode()
-def worked_example(word: str = "world") -> WorkedExample:
+def worked_example() -> WorkedExample:
     """One-hot times E; times W plus b; times Eᵀ are the logits; softmax; the most probable word."""
     embedding = nn.Embedding.from_pretrained(torch.tensor(EMBEDDING))
     layer = nn.Linear(2, 2)
@@ -41,6 +41,7 @@ def worked_example(word: str = "world") -> WorkedExample:
     layer.bias.copy_(torch.tensor(BIAS))
     head = nn.Linear(2, len(WORDS), bias=False)
     head.weight = embedding.weight
+    word = "world"
     token = WORDS.index(word)
     vector = embedding(torch.tensor(token))
     hidden = layer(vector)

@@ -1,6 +1,5 @@
 """The model card: what a folder's README.md tells those who find the model there."""
 
-import math
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,7 +59,7 @@ def _figures(run: Run) -> list[str]:
     last = lines[-1]
     figures = {
         "validation loss": f"{last['validation_loss']:.4f} nats per token",
-        "perplexity": f"{math.exp(min(last['validation_loss'], 700)):.3f}",
+        "perplexity": f"{last['perplexity']:.3f}",
         "bits per byte": f"{last['bits_per_byte']:.4f}",
         "tokens trained on": f"{last['tokens']:,}",
         "minutes": f"{last['seconds'] / 60:.1f}",

@@ -1,6 +1,5 @@
 """The same model as a GGUF file, which llama.cpp runs: weights, settings and tokenizer in one."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 from minigpt.interop.families import family_of, weights_for_families
 from minigpt.interop.gguf_file import require_gguf
 from minigpt.interop.gguf_tokenizer import add_tokenizer, vocabulary_of
@@ -51,7 +50,7 @@ def export_gguf(run: Run, path: Path, dtype: str) -> None:
     family = family_of(config)
     vocabulary = vocabulary_of(run.tokenizer)
     if vocabulary.difference:
-        print(f"warning: {path}: {vocabulary.difference}", file=sys.stderr)  # noqa: T201
+        warn(f"{path}: {vocabulary.difference}")
     try:
         with beside(path) as partial:
             with closing(gguf.GGUFWriter(partial, family)) as writer:

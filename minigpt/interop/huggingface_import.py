@@ -1,7 +1,6 @@
 """Read a folder of Hugging Face Transformers: config.json, safetensors in one file or several, tokenizer.json."""
 
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig, SamplingConfig
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 from minigpt.interop.huggingface import is_transposed, their_name
 from minigpt.interop.huggingface_config import Gpt2, Llama, read_settings
 from minigpt.interop.imported import Imported, parameter_shapes
@@ -61,7 +60,7 @@ def read_tokenizer(
     ends = generation.get("eos_token_id") if config.get("eos_token_id") is None else config["eos_token_id"]
     end = ends[0] if isinstance(ends, list) and ends else ends
     if isinstance(ends, list) and len(ends) > 1:
-        print(f"warning: {path}: eos_token_id = {ends}: minigpt ends a text at {end} only", file=sys.stderr)  # noqa: T201
+        warn(f"{path}: eos_token_id = {ends}: minigpt ends a text at {end} only")
     if not isinstance(end, int):
         raise UserError(f"{path / 'config.json'}: eos_token_id = {ends}: must be the id of the token that ends a text")
     try:

@@ -1,6 +1,7 @@
 """The whole model: token ids -> vectors -> blocks -> logits."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +50,12 @@ class GPT(nn.Module):
 
     def hidden(self, token_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """The vectors (B T D) that the output matrix turns into logits."""
-        x, rotation = self.entering(token_ids, cache)
+        x, rotation = self.embed(token_ids, cache)
         for layer, block in enumerate(self.blocks):
             x = block(x, rotation, cache.layers[layer] if cache else None)
         return self.final_norm(x.float())
 
-    def entering(self, token_ids: Tensor, cache: KVCache | None = None) -> tuple[Tensor, Rotation | None]:
+    def embed(self, token_ids: Tensor, cache: KVCache | None = None) -> tuple[Tensor, Rotation | None]:
         """The vectors (B T D) that enter the first block, and the rotation of their positions."""
         n_new = token_ids.shape[1]
         assert n_new <= self.config.context_length, "the text is longer than the context"
@@ -67,8 +68,17 @@ class GPT(nn.Module):
 
     def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V, float32, on the CPU) of what comes after `token_ids` (B T), which join the cache."""
-        x = self.hidden(token_ids.to(self.token_embedding.weight.device), cache)
+        x = self.hidden(token_ids.to(self.device), cache)
         return self.lm_head(x[:, -1]).float().cpu()
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.token_embedding.weight.device
+
+    def batch(self, token_ids: Sequence[int]) -> Tensor:
+        """A text as a batch of one (1 T), where the model is."""
+        return torch.tensor([list(token_ids)], device=self.device)
 
     def n_parameters(self) -> int:
         """Trainable numbers; a tied output matrix counts once."""
@@ -87,7 +97,7 @@ class GPT(nn.Module):
         deviation of 1/d_model: a tied output then gives the token that was just read a logit of about 1. Positions
         begin as large as the embeddings that they are added to.
         """
-        generator = torch.Generator(self.token_embedding.weight.device).manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
         gpt2 = self.config.initialisation == "gpt2"
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):

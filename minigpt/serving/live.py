@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from minigpt.errors import UserError
+from minigpt.hardware.device import spare_threads
 from minigpt.inspection.intervene import check_parts
 from minigpt.inspection.packing import weight_array
 from minigpt.inspection.page import explain, page_data
@@ -27,6 +28,7 @@ class LiveRun:
     def __init__(self, path: Path, checkpoint: str) -> None:
         self._path, self._checkpoint = path, checkpoint
         self._run = load_run(path, checkpoint)
+        spare_threads(self._run.model.n_parameters())
         self._lock = Lock()
 
     def newest(self) -> Run:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 
 NAME = ".lock"
 HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
@@ -31,7 +31,7 @@ def locked(folder: Path) -> Iterator[None]:
             if error.errno in HELD:
                 raise UserError(f"{folder}: {_holder(path)} is working on it; wait for its end, or stop it") from None
             reason = f"cannot be locked here ({error.strerror}); see that only one process trains it"
-            print(f"warning: {folder}: {reason}", file=sys.stderr)  # noqa: T201
+            warn(f"{folder}: {reason}")
         file.truncate(0)
         file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
         file.flush()

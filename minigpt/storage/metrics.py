@@ -13,6 +13,12 @@ LONGEST, LARGEST = 2**24, 2**29
 """Bytes of a line, and of all of them."""
 
 
+def metrics_line(metrics: Metrics) -> str:
+    """A line, with its checksum."""
+    text = json.dumps(metrics, allow_nan=False)
+    return f'{text[:-1]}, "{KEY}": "{checksum(text.encode())}"}}\n'
+
+
 def parse_metrics(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics], int]:
     """The whole lines among a file's first bytes, and how many bytes these lines have; UserError where one is damaged.
 
@@ -33,8 +39,7 @@ def parse_metrics(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics],
                 values = json.loads(line) if len(line) <= min(LONGEST, n_bytes - length) else None
                 if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
                     raise ValueError
-                found = values.pop(KEY, None)
-                if found not in (None, checksum(json.dumps(values).encode())):
+                if values.pop(KEY, None) != checksum(json.dumps(values).encode()):
                     raise ValueError
                 if not all(_is_right(key, value) for key, value in values.items()):
                     raise ValueError

@@ -26,6 +26,14 @@ def write_whole(path: Path, content: bytes) -> None:
     flush_folder(path.parent)
 
 
+def save(path: Path, content: bytes, remedy: str) -> None:
+    """Write a file whole; UserError with the remedy where the place does not allow it."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
+
+
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Where to make a file or folder that is to be renamed to `path` when it is whole.

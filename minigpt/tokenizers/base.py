@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from minigpt.errors import UserError
 from minigpt.storage.checksums import sealed
-from minigpt.storage.writing import write_whole
+from minigpt.storage.writing import save
 
 FORMAT = "minigpt-tokenizer"
 VERSION = 2
@@ -80,10 +80,7 @@ class Tokenizer(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write the file whole or not at all; UserError where the place does not allow it."""
-        try:
-            write_whole(Path(path), self.to_json())
-        except OSError as error:
-            raise UserError(f"{path}: cannot write the tokenizer: {error.strerror}; make room there") from error
+        save(Path(path), self.to_json(), "make room there, or choose another place")
 
     @abstractmethod
     def _encode(self, text: str) -> TokenIds:

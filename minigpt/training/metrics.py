@@ -1,17 +1,15 @@
 """What a run reports: `metrics.jsonl` for machines, a progress bar for people, TensorBoard for those who ask for it."""
 
-import json
-import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from minigpt.data.progress import bar, say
-from minigpt.errors import UserError
+from minigpt.errors import UserError, warn
 from minigpt.runs import Index, RunFolder
-from minigpt.storage.checksums import KEY, DamageError, checksum, read_sealed
-from minigpt.storage.metrics import Metrics, parse_metrics
+from minigpt.storage.checksums import DamageError, read_sealed
+from minigpt.storage.metrics import Metrics, metrics_line, parse_metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -32,7 +30,7 @@ class MetricsLog:
     def __init__(self, path: Path, keep_bytes: int = 0, curves: "SummaryWriter | None" = None) -> None:
         _, kept = parse_metrics(path, keep_bytes)
         if kept < keep_bytes:
-            print(f"warning: {path}: {SHORT}", file=sys.stderr)  # noqa: T201
+            warn(f"{path}: {SHORT}")
         with path.open("ab") as file:
             file.truncate(kept)
         self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
@@ -41,8 +39,7 @@ class MetricsLog:
     def write(self, **metrics: object) -> None:
         """Write one line at once, without what is None."""
         metrics = {name: value for name, value in metrics.items() if value is not None}
-        text = json.dumps(metrics, allow_nan=False)
-        self._file.write(f'{text[:-1]}, "{KEY}": "{checksum(text.encode())}"}}\n')
+        self._file.write(metrics_line(metrics))
         if self._curves is not None:
             for name, value in metrics.items():
                 if isinstance(value, str):
@@ -84,7 +81,7 @@ def read_metrics(folder: RunFolder) -> list[Metrics]:
     metrics, length = parse_metrics(folder.metrics)
     with suppress(DamageError):  # is told where checkpoints are used
         if length < read_sealed(folder.index, Index).metrics_bytes:
-            print(f"warning: {folder.metrics}: {SHORT}", file=sys.stderr)  # noqa: T201
+            warn(f"{folder.metrics}: {SHORT}")
     return metrics
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def _train(
     known = initial.folder if initial else known
     corpus = prepare_corpus(config, processes, source, known.tokenizer if known else None)
     began = time.perf_counter()
-    config = _found_anywhere(_with_possible_prompt(config, corpus))
+    config = _found_anywhere(_with_possible_prompt(config, corpus, say))
     vocab_size = corpus.tokenizer.vocab_size
     if config.model.vocab_size not in (None, vocab_size):
         raise UserError(f"model.vocab_size = {config.model.vocab_size}: the tokenizer has {vocab_size}; leave it out")
@@ -151,7 +152,7 @@ def _train(
                 write_whole(folder.tokenizer, corpus.tokenizer.to_json())
             if hooks.on_start:
                 hooks.on_start(folder)
-            _say(describe(config, folder, corpus, model, engine))
+            say(describe(config, folder, corpus, model, engine))
         evaluation = trainer.train(began)
         if processes.first and hooks.on_end:
             hooks.on_end(folder, corpus)
@@ -165,7 +166,7 @@ def _found_anywhere(config: Config) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
 
 
-def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
+def _with_possible_prompt(config: Config, corpus: Corpus, say: Callable[[str], None]) -> Config:
     """The config with a prompt that the model can read: of characters that it learns, and begun as it learns it."""
     sampling = config.sampling
     if sampling.begin_document == "auto":
@@ -174,7 +175,7 @@ def _with_possible_prompt(config: Config, corpus: Corpus) -> Config:
     try:
         corpus.tokenizer.encode(sampling.prompt)
     except UserError as error:
-        _say(f"warning: sampling.prompt is left out: {error}")
+        say(f"warning: sampling.prompt is left out: {error}")
         sampling = sampling.model_copy(update={"prompt": ""})
     return config.model_copy(update={"sampling": sampling})
 

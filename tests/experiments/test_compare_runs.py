@@ -14,6 +14,7 @@ from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.experiments.compare import Setting, compare, verdict
 from minigpt.experiments.compare_page import compare_page, measured
+from minigpt.storage.metrics import metrics_line
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def runs(run: Path, tmp_path: Path) -> list[Path]:
         }
         speeds = [{"step": i, "tokens": 10 * i, "seconds": 1.0, "loss": 3.0, "tokens_per_second": i} for i in (1, 2, 6)]
         earlier = {**line, "step": 5, "validation_loss": loss - 0.1}
-        (path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in [*speeds, earlier, line]))
+        (path / "metrics.jsonl").write_text("".join(map(metrics_line, [*speeds, earlier, line])))
         paths.append(path)
     return paths
 
@@ -99,6 +100,15 @@ def test_a_run_that_has_not_ended_is_told_and_where_something_lies_does_not_matt
     (runs[1] / "config.yaml").write_text(yaml.safe_dump(recipe))
     (note,) = compare(runs).notes
     assert note.endswith(f"(training, stopped or pruned): {runs[0].name}")
+
+
+def test_patience_ends_a_run_only_where_nothing_better_has_come(runs: list[Path]) -> None:
+    for path, patience in zip(runs, (1, 2, 1, 1), strict=True):  # one evaluation after the best
+        recipe = yaml.safe_load((path / "config.yaml").read_text())
+        recipe["training"] |= {"max_steps": 1000, "patience": patience}
+        (path / "config.yaml").write_text(yaml.safe_dump(recipe))
+    told = next(note for note in compare(runs).notes if "(training, stopped or pruned)" in note)
+    assert told.endswith(f": {runs[1].name}")
 
 
 def test_the_same_seed_twice_is_one_result(runs: list[Path]) -> None:

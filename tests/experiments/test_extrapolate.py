@@ -1,6 +1,5 @@
 """Predictions of larger runs."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from conftest import TINY, minigpt
 
 from minigpt.errors import UserError
 from minigpt.experiments.extrapolate import NOISE, extrapolate, predict
+from minigpt.storage.metrics import metrics_line
 
 COMPUTES = np.array([1e12, 3e12, 1e13, 3e13])
 
@@ -61,7 +61,7 @@ def test_three_runs_are_enough_and_two_are_not(run: Path, tmp_path: Path) -> Non
         recipe["model"] |= {"d_model": width, "d_head": width // 2, "d_ff": 2 * width}
         (path / "config.yaml").write_text(yaml.safe_dump(recipe))
         line = {"step": 9, "tokens": 1000, "seconds": 6.0, "validation_loss": (3.0, 2.5, 2.2)[i], "bits_per_byte": 1.0}
-        (path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        (path / "metrics.jsonl").write_text(metrics_line(line))
         paths.append(path)
     recipe_file = tmp_path / "large.yaml"
     tree = {key: {} for key in ("data", "model", "training", "run", "tokenizer", "sampling")}

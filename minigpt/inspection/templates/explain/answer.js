@@ -4,7 +4,7 @@ function drawNeurons() {
   const L = layer(), { token } = state, hidden = at(L.hidden, token);
   const strongest = Array.from(hidden, (x, i) => [i, x]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
   const names = make("div", { id: "strongest" }, make("h3", {}, "The strongest neurons, and where in other texts they fire most"), ...strongest.map(([i, x]) =>
-    make("div", {}, make("span", { class: "chip" }, `neuron ${i} `, make("small", {}, number(x))), make("ul", {}, ...firings(i)))));
+    make("div", {}, chip(`neuron ${i}`, number(x)), make("ul", {}, ...firings(i)))));
   drawCurve(at(L.gate ?? L.up, token));
   const show = (what, name, label) => strip(name, at(L[what], token), { what, token, layer: state.layer }, label);
   const before = L.gate ? [show("gate", "gate, W₁ z"), show("up", "h = W₂ z")] : [show("up", "h = W z + b")];

@@ -73,7 +73,7 @@ function drawMatrix(canvas, weights, place, picked = null) {
 const looks = (weights, place, i, j) => `${D.tokens[i].piece} looks at ${D.tokens[j].piece}: ${percent(at(weights, ...place, i)[j])}`;
 
 $("matrix").onclick = event => { const cell = $("matrix").cellAt(event); if (cell) pick({ token: cell[0], key: cell[1] }); };
-$("matrix").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([row, column]) => {
+$("matrix").onkeydown = event => step(event, ARROWS, ([row, column]) => {
   const token = within(state.token + row, last());
   pick({ token, key: within(state.key + column, token) });
 });

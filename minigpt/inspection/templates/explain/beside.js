@@ -20,7 +20,7 @@ function drawBeside() {
     cells[i][j].setAttribute("aria-pressed", true);
     const [here, there] = columns[j][0] === "all" ? ["all tokens"] : columns[j];
     $("carried-sum").textContent = `With ${parts[i]} at ${here} as it was ${there ? `at ${there} ` : ""}in the second text: ${told(beside.carried[i][j])}.`;
-    $("carried").onkeydown = event => step(event, { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }, ([down, right]) => {
+    $("carried").onkeydown = event => step(event, ARROWS, ([down, right]) => {
       const [row, column] = [within(i + down, parts.length - 1), within(j + right, columns.length - 1)];
       pickCell(row, column);
       cells[row][column].focus();

@@ -51,9 +51,17 @@ function strips(id, ...all) {
   $(id).querySelectorAll("details").forEach((one, i) => { one.open = open[i]; });
 }
 
+/* A word with a small figure behind it. */
+const chip = (text, figure, ...more) => make("span", { class: "chip" }, text + " ", make("small", {}, figure), ...more);
+
 function chips(element, guesses) {
-  element.replaceChildren(...guesses.map(([token, share]) =>
-    make("span", { class: "chip" }, D.vocabulary[token] + " ", make("small", {}, percent(share)))));
+  element.replaceChildren(...guesses.map(([token, share]) => chip(D.vocabulary[token], percent(share))));
+}
+
+/* A bar to the right of the middle, or of what is negative to the left. */
+function sideBar(x, largest, kind = "") {
+  const side = 50 * Math.abs(x) / (largest || 1);
+  return make("div", { class: `bar ${kind}${x < 0 ? " minus" : ""}`, style: `width:${side}%;margin-left:${x < 0 ? 50 - side : 50}%` });
 }
 
 /* What is under the pointer, or where the keys have gone, in a word beside it. */
@@ -68,7 +76,9 @@ function tip(text, x, y) {
 }
 document.addEventListener("pointermove", event => tip(event.target.readAt ? event.target.readAt(event) : "", event.clientX, event.clientY));
 
-/* Arrow keys that move by so much. */
+/* Arrow keys that move by so much: in a table, by rows and columns. */
+const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
 function step(event, moves, apply) {
   const move = moves[event.key];
   if (move !== undefined) { event.preventDefault(); apply(move); }

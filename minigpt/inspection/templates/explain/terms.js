@@ -23,8 +23,7 @@ function drawTerms() {
   const said = make("p", { id: "terms-sum" }, ...(rope ? ["Content gives ", make("b", {}, cents(sum(terms, "content"))), ": the score if both stood at the same place. Position gives ", make("b", {}, cents(sum(terms, "position"))),
     apart ? `: what it changes that they are ${apart} token${apart > 1 ? "s" : ""} apart, as each pair of dimensions is turned by that many steps.` : ": they are at the same place."]
     : ["Positions are learned here and within the vectors from the beginning, so that no part of the score is theirs alone. The largest products:"]));
-  const bar = (kind, x) => { const side = 50 * Math.abs(x) / (largest || 1); return make("div", { class: `bar ${kind}${x < 0 ? " minus" : ""}`, style: `width:${side}%;margin-left:${x < 0 ? 50 - side : 50}%` }); };
   const kinds = rope ? ["content", "position"] : ["content"];
   $("terms").replaceChildren(said, make("ol", { class: "terms" }, ...shown.map(term => make("li", {}, make("span", {}, term.name),
-    make("div", {}, ...(term.several ? [] : kinds.map(kind => bar(kind, term[kind])))), make("span", {}, ...kinds.map(kind => make("span", {}, `${kind} ${cents(term[kind])}`)))))));
+    make("div", {}, ...(term.several ? [] : kinds.map(kind => sideBar(term[kind], largest, kind)))), make("span", {}, ...kinds.map(kind => make("span", {}, `${kind} ${cents(term[kind])}`)))))));
 }

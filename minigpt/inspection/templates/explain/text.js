@@ -27,7 +27,7 @@ function drawVectors() {
   $("one-hot").firstElementChild.style.left = `${100 * token.id / n}%`;
   strips("embedding-view", oneHot, strip("embedding", at(D.embedding, state.token), { what: "embedding", token: state.token }),
     ...(D.position ? [strip("position " + state.token, at(D.position, state.token), { what: "position", token: state.token })] : []), strip("what enters the first layer", at(D.entering, state.token), { what: "entering", token: state.token }));
-  $("neighbours").replaceChildren(...token.neighbours.map(([id, cosine]) => make("span", { class: "chip" }, D.vocabulary[id] + " ", make("small", {}, cosine.toFixed(2)))));
+  $("neighbours").replaceChildren(...token.neighbours.map(([id, cosine]) => chip(D.vocabulary[id], cosine.toFixed(2))));
 }
 
 let mapPlace;
@@ -57,7 +57,7 @@ function drawAnalogy() {
   const [a, b, c] = asked.map(([, row]) => rows[row]), sum = a.map((x, j) => x - b[j] + c[j]), length = Math.hypot(...sum) || 1;
   const cosines = names.map((name, row) => [name, row, dot(rows[row], sum) / length]);
   const answers = cosines.filter(([, row]) => !$("others").checked || !asked.some(([, other]) => other === row)).sort((x, y) => y[2] - x[2]);
-  $("analogy").replaceChildren(...answers.slice(0, 8).map(([name, , cosine]) => make("span", { class: "chip" }, name + " ", make("small", {}, cosine.toFixed(2)))),
+  $("analogy").replaceChildren(...answers.slice(0, 8).map(([name, , cosine]) => chip(name, cosine.toFixed(2))),
     !answers.length ? "There is no other token here that could be the answer." : asked.some(([, row]) => row === answers[0][1]) ? "The nearest is a word of the question: the sum does not lead away from it." : "");
 }
 
