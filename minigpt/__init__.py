@@ -117,9 +117,9 @@ class Page:
 
     def save(self, path: PathName) -> Path:
         """Write the page to a file, which every browser opens; UserError where the place does not allow it."""
-        from minigpt.storage.writing import save
+        from minigpt.storage.writing import save_page
 
-        save(Path(path), self.html.encode(), "choose another place")
+        save_page(Path(path), self.html, "choose another place")
         return Path(path)
 
 

@@ -34,8 +34,8 @@ def nearest_path(path: Path, others: Iterable[Path]) -> str:
 
 
 def typed(path: Path) -> str:
-    """A path as it is typed in a shell: with quotes where it needs them."""
-    return shlex.quote(str(path))
+    """A path as it is typed in a shell: with quotes where it needs them, and never like an option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def warn(text: str) -> None:

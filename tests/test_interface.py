@@ -5,6 +5,7 @@ import dataclasses
 import html
 import json
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -19,7 +20,10 @@ from conftest import RECIPE, TINY
 from conftest import minigpt as command
 
 import minigpt
+from minigpt.cli.compare import expand
+from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import read_change
+from minigpt.errors import told_as_arguments, typed
 from minigpt.storage.version import installed_version
 
 CHANGES = dict(map(read_change, TINY))
@@ -182,3 +186,22 @@ def test_export_hands_the_run_on(tiny: minigpt.Run, tmp_path: Path, monkeypatch:
 
 def test_the_version_is_the_one_that_is_installed() -> None:
     assert installed_version() == minigpt.__version__
+
+
+def test_paths_are_typed_as_no_option_and_home_is_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert (typed(Path("-x")), typed(Path("a b")), typed(Path("runs/-x"))) == ("./-x", "'a b'", "runs/-x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = Config(run={"directory": "~/mine"}, data={"directory": "~"}, training={"max_steps": 1})
+    assert (config.run.directory, config.data.directory) == (str(tmp_path / "mine"), str(tmp_path))
+
+
+def test_an_error_names_paths_as_they_are_to_python_too() -> None:
+    with pytest.raises(minigpt.UserError) as told, told_as_arguments():
+        raise minigpt.UserError("runs/big--model: command line: --device x: no; name --text")
+    assert str(told.value) == "runs/big--model: device = x: no; name text"
+
+
+def test_a_run_may_be_called_like_a_pattern(run: Path, tmp_path: Path) -> None:
+    for name in ("a [1]", "b"):
+        shutil.copytree(run, tmp_path / name)
+    assert expand([str(tmp_path / "a [1]"), str(tmp_path / "b")]) == [tmp_path / "a [1]", tmp_path / "b"]

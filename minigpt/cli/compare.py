@@ -10,7 +10,7 @@ from minigpt.cli.options import JsonOption, OpenOption
 from minigpt.cli.pages import show
 from minigpt.errors import UserError
 from minigpt.storage.checksums import DamageError
-from minigpt.storage.writing import save
+from minigpt.storage.writing import save_page
 
 SAMPLE_LENGTH = 100
 """Tokens of each run's sample."""
@@ -51,7 +51,7 @@ def compare(
         typer.echo(json.dumps(document))
         return
     page = output or paths[0].parent / "compare.html"
-    save(page, compare_page(comparison, samples).encode(), "choose another --output")
+    save_page(page, compare_page(comparison, samples))
     typer.echo(comparison.describe())
     typer.echo(f"curves and samples: {page}")
     if open_page:
@@ -62,7 +62,7 @@ def expand(names: list[str]) -> list[Path]:
     """The folders that names and patterns mean, of a pattern only runs; UserError where there are none."""
     paths: list[Path] = []
     for name in names:
-        if not set(name) & set("*?["):
+        if not set(name) & set("*?[") or _is_run(Path(name)):
             path = Path(name)
             if len(names) > 2 and path.exists() and not _is_run(path):  # a shell expands patterns too
                 typer.echo(f"note: {path} is not a run's folder, and left out", err=True)

@@ -7,7 +7,7 @@ import typer
 
 from minigpt.cli.options import OpenOption, PortOption, RunArgument
 from minigpt.cli.pages import check_server, serve_page, show
-from minigpt.storage.writing import save
+from minigpt.storage.writing import save_page
 
 
 def explain(
@@ -58,8 +58,7 @@ def explain(
     model, off = load_run(run, checkpoint), without or []
     spare_threads(model.model.n_parameters())
     path, text = output or model.folder.explain, page.default_prompt(model) if prompt is None else prompt
-    content = page.explain(model, text, without=off, beside=beside, home=output is None)
-    save(path, content.encode(), "choose another --output")
+    save_page(path, page.explain(model, text, without=off, beside=beside, home=output is None))
     if off:
         from minigpt.inspection.intervene import consequences
 

@@ -13,7 +13,7 @@ import typer
 from minigpt.cli.options import OpenOption
 from minigpt.cli.pages import show
 from minigpt.errors import UserError, typed
-from minigpt.storage.writing import save
+from minigpt.storage.writing import save_page
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -52,7 +52,7 @@ def sweep(
         stopped = sweeping.GO_ON
     best = plan.save_best(study)
     page = plan.folder / "sweep.html"
-    save(page, sweep_page.sweep_page(plan, study, best, stopped).encode(), "mend that, and run the command again")
+    save_page(page, sweep_page.sweep_page(plan, study, best, stopped), "mend that, and run the command again")
     typer.echo(sweep_page.describe(plan, study))
     typer.echo(f"history, importance and curves: {page}")
     if stopped:

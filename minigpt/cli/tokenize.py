@@ -13,7 +13,7 @@ from minigpt.cli.options import JsonOption, OpenOption, PortOption
 from minigpt.cli.pages import check_server, serve_page
 from minigpt.cli.streams import read_text
 from minigpt.errors import UserError
-from minigpt.storage.writing import save
+from minigpt.storage.writing import save_page
 
 LONGEST = 1_000_000
 """Bytes of a text that a browser can still show under several tokenizers."""
@@ -57,8 +57,7 @@ def tokenize(
     if output is not None:
         from minigpt.inspection.page import tokens_page
 
-        page = tokens_page({"text": text, "tokenizers": [side.as_columns() for side in sides]})
-        save(output, page.encode(), "choose another --output")
+        save_page(output, tokens_page({"text": text, "tokenizers": [side.as_columns() for side in sides]}))
         typer.echo(output)
     elif as_json:
         typer.echo(json.dumps({"text": text, "tokenizers": [side.as_dict() for side in sides]}))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minigpt.runs import RunFolder
     from minigpt.training.corpus import Corpus
 
-from minigpt.storage.writing import save
+from minigpt.storage.writing import save_page
 
 
 def train(
@@ -88,7 +88,7 @@ def _rehearse(config: "Config", find_lr: bool) -> None:
         )
     path = Path("runs") / f"{config.run.name}-learning-rates.html"
     path.parent.mkdir(exist_ok=True)
-    save(path, rate_page(config.run.name, test, findings).encode(), "mend that, and run the command again")
+    save_page(path, rate_page(config.run.name, test, findings), "mend that, and run the command again")
     typer.echo("\n".join(findings))
     typer.echo(f"losses at all rates: {path}")
     if test.stopped:
@@ -115,7 +115,7 @@ def _finish(path: Path, loss: float, bits_per_byte: float) -> None:
     run = load_run(path, "last")
     run.model.to(choose_device(run.config.run.device))
     remedy = f"mend that, and write it with: minigpt explain {typed(path)}"
-    save(run.folder.explain, page.explain(run, None, home=True).encode(), remedy)
+    save_page(run.folder.explain, page.explain(run, None, home=True), remedy)
     write_report(run.folder)  # again, now that it has something to link to
     lines = read_metrics(run.folder)
     sample = next((line["sample"] for line in reversed(lines) if "sample" in line), "")

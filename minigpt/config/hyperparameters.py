@@ -4,9 +4,10 @@ Widths that are null are worked out from the others, and what is `auto` is chose
 config holds every number that matters.
 """
 
+import os
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from minigpt.config.choices import OpenRecipe, open_to_choice
 from minigpt.config.section import Section
@@ -14,7 +15,7 @@ from minigpt.config.widths import Widths, nearest_width
 
 DEVICES = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$"), AfterValidator(os.path.expanduser)]
 Derived = Annotated[int, Field(ge=1, validate_default=True, json_schema_extra={"type": ["integer", "null"]})]
 
 

@@ -123,7 +123,11 @@ def describe(
     first, *others = error.errors()
     key = ".".join(str(part) for part in first["loc"][: 2 if model is Config else 3])
     value = first["input"]
-    shown = f" = {_short(value)}" if first["loc"][1:] and not isinstance(value, dict | Section) else ""
+    shown = (
+        f" = {_short(value)}"
+        if first["loc"][1:] and first["type"] != "invalid_key" and not isinstance(value, dict | Section)
+        else ""
+    )
     if any(change == key or change.startswith(f"{key}.") for change in changes) and first["loc"][1:]:
         place = changed_in
     else:
@@ -133,6 +137,9 @@ def describe(
 
 
 def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
+    if detail["type"] == "extra_forbidden" and (name := str(detail["loc"][-1])) in known_keys():
+        section, _, key = name.partition(".")
+        return f"a key stands below its section; write '{section}:' and, indented below it, '{key}: ...'"
     if detail["type"] == "extra_forbidden":
         valid = _valid_names(detail["loc"][:-1], model)
         before = "".join(f"{part}." for part in detail["loc"][:-1])
@@ -148,6 +155,10 @@ def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
         keys = Config.open_keys()
         is_open = ".".join(map(str, detail["loc"])) in keys
         return "write 'auto'" if is_open else f"may not be auto; these may: {', '.join(keys)}"
+    if detail["type"] == "invalid_key":
+        return "keys are names, such as model and n_layers; write one"
+    if detail["type"] == "string_unicode":
+        return "must be UTF-8; rename what it names"
     if detail["type"] == "string_type":
         return "must be a text; write it in quotes"
     message = detail["msg"].removeprefix("Value error, ")

@@ -30,7 +30,7 @@ def make_folder(path: Path, key: str) -> None:
 def find_files(name: str) -> dict[Split, list[Path]]:
     """The files that a path or glob names; in a folder, files called train* and validation* are the two splits.
 
-    What is hidden is not looked at, and no file twice; what else is left out of a folder is told.
+    What is hidden is not looked at, and no file twice; what else is left out of a folder or pattern is told.
     """
     try:
         path = Path(name).expanduser()
@@ -41,10 +41,12 @@ def find_files(name: str) -> dict[Split, list[Path]]:
     if path.is_dir():
         return _of_folder(name, sorted(_visible(path)))
     if any(character in name for character in "*?["):
-        found = _once(Path(file) for file in sorted(glob.glob(str(path), recursive=True)))
+        named = [Path(file) for file in sorted(glob.glob(str(path), recursive=True))]
+        found = _once(named)
         if not found:
             raise UserError(f"data.source = {name}: no file has such a name; correct the pattern")
-        _tell(name, len(found), [])
+        inside = {folder for file in found for folder in file.parents}
+        _tell(name, len(found), [one for one in named if not one.is_file() and one not in inside])
         return {"train": found}
     if path.exists():
         raise UserError(f"data.source = {name}: is neither a file nor a folder; copy what comes out of it into a file")
@@ -82,10 +84,15 @@ def _tell(name: str, n_read: int, left_out: list[Path]) -> None:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Files in a folder and those in it, without what begins with a dot."""
-    for place, folders, names in os.walk(folder):
+    """Files in a folder and those in it, and links to other folders and to nothing; not what begins with a dot."""
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); let it be read, or move it away")
+
+    for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [inside for inside in folders if not inside.startswith(".")]
-        yield from (path for name in names if not name.startswith(".") and (path := Path(place, name)).is_file())
+        links = [inside for inside in folders if Path(place, inside).is_symlink()]
+        yield from (Path(place, name) for name in (*names, *links) if not name.startswith("."))
 
 
 def _once(paths: Iterable[Path]) -> list[Path]:

@@ -4,14 +4,17 @@ import bz2
 import gzip
 import io
 import lzma
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from minigpt.errors import UserError
 
 PACKED = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd", ".xz": b"\xfd7zXZ\x00", ".bz2": b"BZh"}
 """Endings of packed files, and the bytes with which they begin."""
 
+READ = 2**16
+"""Bytes at a time."""
 NO_TEXT = {b"PK\x03\x04": "a ZIP archive, as office documents are", b"%PDF-": "a PDF document"}
 
 
@@ -26,14 +29,42 @@ def open_packed(path: Path) -> IO[bytes]:
         case ".gz":
             return cast("IO[bytes]", gzip.open(path))
         case ".xz":
-            return lzma.open(path)
+            return io.BufferedReader(_Unpacked(path, lzma.LZMADecompressor))
         case ".bz2":
-            return bz2.open(path)
+            return io.BufferedReader(_Unpacked(path, bz2.BZ2Decompressor))
         case ".zst":
             import pyarrow as pa
 
             return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
     return path.open("rb")
+
+
+class _Unpacked(io.RawIOBase):
+    """What is packed as one stream or more; Python's readers take a damaged later one for the end of the file."""
+
+    def __init__(self, path: Path, stream: Callable[[], Any]) -> None:
+        self._file, self._new, self._stream = path.open("rb"), stream, stream()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            packed = b""
+            if self._stream.eof:
+                packed = self._stream.unused_data.lstrip(b"\0") or self._file.read(READ).lstrip(b"\0")
+                if not packed and not self._file.peek(1):
+                    return 0
+                self._stream = self._new()
+            elif self._stream.needs_input and not (packed := self._file.read(READ)):
+                raise EOFError("it ends too soon")
+            if content := self._stream.decompress(packed, len(buffer)):
+                buffer[: len(content)] = content
+                return len(content)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def ending(name: str) -> str:

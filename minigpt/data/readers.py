@@ -135,9 +135,17 @@ def _parse(content: bytes, path: Path, place: str) -> Any:
     if len(content) > LARGEST:
         raise UserError(f"{path}, {place}: more than {LARGEST:,} bytes; write smaller records, one a line (.jsonl)")
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, {place}: not JSON in UTF-8 ({error}); mend it there") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' is given twice")
+    return made
 
 
 def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
@@ -148,7 +156,11 @@ def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
         try:
             if reading.column not in (names := rows.fieldnames or [reading.column]):
                 raise _lacks_column(path, reading, names)
+            if names.count(reading.column) > 1:
+                raise UserError(f"{path}: has the column '{reading.column}' more than once; rename all but one")
             for number, row in enumerate(rows, 1):
+                if None in row:
+                    raise UserError(f"{path}, row {number}: has more fields than columns; put its text in quotes")
                 yield from records.document(row, f"row {number}")
         except csv.Error as error:
             raise UserError(f"{path}, line {rows.line_num + 1}: not a table ({error}); mend its quotes") from None
@@ -170,6 +182,8 @@ def _parquet(path: Path, reading: Reading) -> Iterator[Document]:
     try:
         with path.open("rb") as content, parquet.ParquetFile(content) as file:
             root = reading.column if reading.column in file.schema_arrow.names else reading.column.split(".")[0]
+            if file.schema_arrow.names.count(root) > 1:
+                raise UserError(f"{path}: has the column '{root}' more than once; rename all but one")
             if root not in file.schema_arrow.names:
                 raise _lacks_column(path, reading, file.schema_arrow.names)
             for batch in file.iter_batches(columns=[root], batch_size=1024):

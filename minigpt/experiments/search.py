@@ -150,6 +150,8 @@ class Search(Section):
                 raise ValueError(f"{key} cannot be searched or changed here: {GIVEN[key]}")
             if key not in known:
                 raise ValueError(f"{key} cannot be searched or changed here{near_key(key)}")
+            if key in self.changes and key in self.space and not self.space[key].when:
+                raise ValueError(f"{key} is changed and searched; take it out of changes or out of space")
         for key, dimension in self.space.items():
             for other, value in dimension.when.items():
                 if other not in seen:

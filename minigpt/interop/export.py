@@ -12,7 +12,7 @@ from minigpt.interop.card import card
 from minigpt.interop.huggingface import settings, their_weights
 from minigpt.interop.tokenizer import definition, special_tokens
 from minigpt.runs import Run
-from minigpt.storage.writing import beside, check_free, flush_folder, write_through
+from minigpt.storage.writing import beside, check_free, flush_folder, room_for, write_through
 from minigpt.tokenizers import Tokenizer
 
 DTYPES = {"huggingface": ("f32", "f16"), "gguf": ("f32", "f16", "q8_0")}
@@ -56,10 +56,12 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
     }
     weights = their_weights(run.model)
     for name, weight in weights.items():
-        if max(bound.abs() for bound in weight.aminmax()) > torch.finfo(dtype).max:
+        if not weight.isfinite().all():
+            raise UserError(f"{name}: has what are no numbers; the model has diverged: take another with --checkpoint")
+        if weight.abs().max() > torch.finfo(dtype).max:
             raise UserError(f"{name}: has numbers that are too large for f16; export with --dtype f32")
         weights[name] = weight.to(dtype)
-    with beside(path) as partial:
+    with room_for(path), beside(path) as partial:
         partial.mkdir()
         for name, document in documents.items():
             write_through(partial / name, f"{json.dumps(document, indent=1, ensure_ascii=False)}\n".encode())

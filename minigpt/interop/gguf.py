@@ -16,7 +16,7 @@ from minigpt.interop.gguf_file import require_gguf
 from minigpt.interop.gguf_tokenizer import add_tokenizer, vocabulary_of
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
-from minigpt.storage.writing import beside
+from minigpt.storage.writing import beside, room_for
 
 FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7}
 """The formats that matrices can have, with the numbers of files that have mostly such ones."""
@@ -51,28 +51,23 @@ def export_gguf(run: Run, path: Path, dtype: str) -> None:
     vocabulary = vocabulary_of(run.tokenizer)
     if vocabulary.difference:
         warn(f"{path}: {vocabulary.difference}")
-    try:
-        with beside(path) as partial:
-            with closing(gguf.GGUFWriter(partial, family)) as writer:
-                writer.add_name(run.config.run.name)
-                writer.add_description(
-                    f"{'imported into' if run.config.data.source is None else 'trained with'} minigpt"
-                )
-                writer.add_file_type(FILE_TYPES[dtype])
-                writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-                for key, value in settings(config).items():
-                    add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
-                    add(f"{family}.{key}", value)
-                add_tokenizer(writer, run.tokenizer, vocabulary, run.config.sampling.begin_document is True)
-                for name, weight in their_weights(run.model):
-                    content, kind = stored(name, weight, dtype)
-                    writer.add_tensor(name, content, raw_dtype=kind)
-                writer.write_header_to_file()
-                writer.write_kv_data_to_file()
-                writer.write_tensors_to_file()
-            partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; name another place, or make room") from None
+    with room_for(path), beside(path) as partial:
+        with closing(gguf.GGUFWriter(partial, family)) as writer:
+            writer.add_name(run.config.run.name)
+            writer.add_description(f"{'imported into' if run.config.data.source is None else 'trained with'} minigpt")
+            writer.add_file_type(FILE_TYPES[dtype])
+            writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+            for key, value in settings(config).items():
+                add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+                add(f"{family}.{key}", value)
+            add_tokenizer(writer, run.tokenizer, vocabulary, run.config.sampling.begin_document is True)
+            for name, weight in their_weights(run.model):
+                content, kind = stored(name, weight, dtype)
+                writer.add_tensor(name, content, raw_dtype=kind)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        partial.replace(path)
 
 
 def settings(config: ModelConfig) -> dict[str, int | float]:

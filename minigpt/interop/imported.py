@@ -21,7 +21,7 @@ from minigpt.model.gpt import GPT
 from minigpt.runs import METADATA, WEIGHTS, Index, RunFolder
 from minigpt.storage.checksums import sealed
 from minigpt.storage.version import installed_version
-from minigpt.storage.writing import beside, check_free, flush_folder, write_whole
+from minigpt.storage.writing import beside, check_free, flush_folder, room_for, write_whole
 from minigpt.tokenizers import Tokenizer
 
 
@@ -53,7 +53,7 @@ def write_run(model: Imported, path: Path) -> RunFolder:
             "sampling": {**model.sampling, "begin_document": model.begins_documents},
         }
     )
-    with beside(path) as partial:
+    with room_for(path), beside(path) as partial:
         folder = RunFolder(partial)
         checkpoint = folder.checkpoint(0)
         checkpoint.mkdir(parents=True)
@@ -108,9 +108,10 @@ def write_weights(path: Path, model: Imported) -> str:
                     f"{model.source}: {name} has the shape {tuple(weight.shape)} and should have {tuple(shape)}; "
                     "its settings are another model's"
                 )
-            if not weight.is_floating_point() or not all(bound.isfinite() for bound in weight.aminmax()):
-                raise UserError(f"{model.source}: {name} holds what are no numbers; get the model again")
-            content = weight.to(torch.float32).contiguous().numpy().data
+            weight = weight.to(torch.float32) if weight.is_floating_point() else weight[:0]
+            if not weight.numel() or not all(bound.isfinite() for bound in weight.aminmax()):
+                raise UserError(f"{model.source}: {name} holds what are no numbers in float32; get the model again")
+            content = weight.contiguous().numpy().data
             file.write(content)
             digest.update(content)
         file.flush()

@@ -26,12 +26,27 @@ def write_whole(path: Path, content: bytes) -> None:
     flush_folder(path.parent)
 
 
+@contextmanager
+def room_for(path: Path, remedy: str = "name another place, or make room") -> Iterator[None]:
+    """UserError with the remedy where a place does not take what is written there."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from None
+
+
 def save(path: Path, content: bytes, remedy: str) -> None:
     """Write a file whole; UserError with the remedy where the place does not allow it."""
-    try:
+    with room_for(path, remedy):
         write_whole(path, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
+
+
+def save_page(path: Path, page: str, remedy: str = "choose another --output") -> None:
+    """The same of HTML, which replaces nothing but HTML."""
+    with room_for(path, remedy):
+        if path.is_file() and not path.read_bytes()[:15].lower().startswith(b"<!doctype html"):
+            raise UserError(f"{path}: exists already, and is no page; {remedy}")
+    save(path, page.encode(), remedy)
 
 
 @contextmanager
@@ -54,6 +69,10 @@ def beside(path: Path) -> Iterator[Path]:
 
 def check_free(path: Path) -> None:
     """UserError where something is that a new file or folder would replace; an empty folder is nothing."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{str(path)!a}: is no UTF-8; choose another --output") from None
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; name another place with --output, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -163,6 +163,12 @@ def _found_anywhere(config: Config) -> Config:
     """The config with the whole path of a text on this machine, so that the run finds it from every folder."""
     assert config.data.source is not None
     source = absolute(config.data.source)
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"data.source = {config.data.source}: lies in a folder whose name is no UTF-8 ({source!a}); rename it"
+        ) from None
     return config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
 
 

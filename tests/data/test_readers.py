@@ -86,6 +86,22 @@ def test_a_damaged_package_is_named(packing: str, damage: str, tmp_path: Path) -
         documents(path)
 
 
+@pytest.mark.parametrize("packing", [one for one in PACKINGS if one])
+def test_a_package_of_two_streams_is_read_whole_or_named(packing: str, tmp_path: Path) -> None:
+    one = PACKINGS[packing](b"one text, and another. " * 99)
+    path = tmp_path / f"a.txt{packing}"
+    path.write_bytes(one + one)
+    assert documents(path) == ["one text, and another. " * 198]
+    path.write_bytes(one + bytes([one[0] ^ 1]) + one[1:])
+    with pytest.raises(UserError, match=r"a\.txt\.\w+: damaged .*; fetch or pack it again"):
+        documents(path)
+
+
+def test_xz_may_end_in_zeros(tmp_path: Path) -> None:
+    (tmp_path / "a.txt.xz").write_bytes(lzma.compress(b"a") + bytes(8) + lzma.compress(b"b") + bytes(4))
+    assert documents(tmp_path / "a.txt.xz") == ["ab"]
+
+
 def test_a_text_of_a_record_may_lie_deep_and_be_a_list(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"meta": {"text": "deep"}}\n{"meta": {"text": ["first", "second"]}}\n{"meta.text": "flat"}\n')
@@ -121,6 +137,9 @@ BROKEN = {
     "a.json": (b'[{"text": "a"},', "as a whole: not JSON"),
     "a.csv": (b'text\n"a\n', "line 2: not a table"),
     "b.csv": (b"text\n\xff\n", "not UTF-8 at byte 5"),
+    "c.csv": (b"id,text\n1,a\n2,b, c\n", "row 2: has more fields than columns; put its text in quotes"),
+    "d.csv": (b"text,id,text\na,1,b\n", "has the column 'text' more than once; rename all but one"),
+    "b.jsonl": (b'{"text": "a", "text": "b"}\n', "line 1: not JSON .*the key 'text' is given twice"),
     "b.json": (b"[1]", "record 1: no record with text under 'text' but a number"),
 }
 
@@ -162,6 +181,22 @@ def test_a_folder_says_what_is_read_and_what_is_not(tmp_path: Path, capsys: pyte
         path.write_bytes(gzip.compress(b"c.txt.gz") if name == "c.txt.gz" else name.encode())
     assert documents(tmp_path) == ["a.TXT", "b.md", "c.txt.gz"]
     assert "3 read, 2 left out (f.pdf, g.log)" in capsys.readouterr().err
+
+
+def test_links_to_folders_and_to_nothing_are_told_and_so_is_what_a_pattern_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("other/b.txt", "texts/a.txt", "texts/sub/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "texts" / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "texts" / "broken.txt").symlink_to(tmp_path / "nothing")
+    assert len(documents(tmp_path / "texts")) == 2
+    assert "2 read, 2 left out (broken.txt, link)" in capsys.readouterr().err
+    assert documents(f"{tmp_path}/texts/*") == ["texts/a.txt"]
+    assert "1 read, 3 left out (broken.txt, link, sub)" in capsys.readouterr().err
+    assert len(documents(f"{tmp_path}/texts/**")) == 3
+    assert "3 read, 1 left out (broken.txt)" in capsys.readouterr().err
 
 
 def test_no_file_is_read_twice_whatever_links_lead_to_it(tmp_path: Path) -> None:

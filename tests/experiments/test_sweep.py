@@ -93,6 +93,10 @@ def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
         ),
         ({"changes": {"training.batch_size": 0}}, "search.yaml: training.batch_size = 0: "),
         ({"recipe": "tinny.yaml"}, "no such recipe"),
+        (
+            {"changes": {"model.n_layers": 3}, "space": {"model.n_layers": [1, 2]}},
+            "model.n_layers is changed and searched; take it out of changes or out of space",
+        ),
         ({"changes": {"training.batch_size": 0}}, "greater than or equal to 1"),
     ],
 )

@@ -74,6 +74,11 @@ CASES: dict[str, Case] = {
             r"^error: runs/tiny/config.yaml: data.source = q.txt: .*or name a text with (--text)\)$", "{}=text.txt"
         ),
     ),
+    "a page in the place of something else": (
+        text("A cat"),
+        ["tokenize", "A cat", "--output", "text.txt"],
+        instead("exists already, and is no page; choose another (--output)$", "{}=page.html"),
+    ),
     "no place for a page": (
         nothing,
         ["tokenize", "A cat", "--output", "no/page.html"],

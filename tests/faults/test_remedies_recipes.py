@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RECIPE
+from conftest import RECIPE, TINY
 from remedies import Case, Remedy, Words, follow, found, nothing, then
 
 PAST = r"runs/taken: (exists already|File exists)"
@@ -65,6 +65,21 @@ CASES: dict[str, Case] = {
     "no change": (nothing, [*TRAIN, "n_layers=3"], last("such as (.*)$", "{}")),
     "no section": (nothing, [*TRAIN, "modl.n_layers=3"], last("did you mean '([^']+)'", "{}=3")),
     "no such section at all": (nothing, [*TRAIN, "x.y=3"], last("sections are .*(training)", "{}.max_steps=3")),
+    "a key without its section": (
+        lambda place: (place / "own.yaml").write_text("training.max_steps: 2\n"),
+        ["train", "own.yaml", *TINY, "data.n_stories=100", "run.name=own"],
+        then(
+            "write '(training:)' and, indented below it, '(max_steps:) ...'$",
+            lambda section, key: Path("own.yaml").write_text(f"{section}\n  {key} 2\n"),
+        ),
+    ),
+    "a number for a key": (
+        lambda place: (place / "own.yaml").write_text("training: {1: 2}\n"),
+        ["train", "own.yaml", *TINY, "data.n_stories=100", "run.name=own"],
+        then(
+            "such as model and (n_layers); write one$", lambda key: Path("own.yaml").write_text(f"model: {{{key}: 1}}")
+        ),
+    ),
     "no such key in a section": (
         nothing,
         [*TRAIN, "optimizer.lr=1"],

@@ -301,11 +301,23 @@ def test_weights_that_are_no_numbers_or_too_large_are_refused(exported: Path, ru
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match="no numbers"):
         write_run(read_folder(folder), tmp_path / "run")
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], 1e300, dtype=torch.float64)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="no numbers in float32"):
+        write_run(read_folder(folder), tmp_path / "run")
+    weights["model.norm.weight"] = torch.ones(weights["model.norm.weight"].shape).to(torch.float8_e4m3fn)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    write_run(read_folder(folder), tmp_path / "run")
+    assert (load_run(tmp_path / "run").model.final_norm.weight == 1).all()
     large = load_run(run)
     with torch.no_grad():
         large.model.final_norm.weight[0] = 1e6
     with pytest.raises(UserError, match="too large for f16"):
         export_run(large, tmp_path / "large", "huggingface", "f16")
+    with torch.no_grad():
+        large.model.final_norm.weight[0] = torch.inf
+    with pytest.raises(UserError, match="diverged: take another with --checkpoint"):
+        export_run(large, tmp_path / "large", "huggingface", "f32")
 
 
 def test_a_tensor_that_minigpt_has_no_place_for_is_told(exported: Path, tmp_path: Path) -> None:
