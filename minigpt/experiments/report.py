@@ -67,7 +67,7 @@ def write_report(folder: RunFolder, goes_on: bool = False, stopped: str = "") ->
         samples=samples,
         last=metrics[-1] if metrics else None,
         best=min((line["validation_loss"] for line in samples), default=None),
-        entropy=known_entropy(metrics),
+        entropy=entropy_of(metrics),
         config=to_yaml(config),
         surroundings=surroundings(choose_engine(config.run)),
     )
@@ -82,7 +82,7 @@ def charts(metrics: list[Metrics]) -> list[Markup]:
         "showlegend": False,
         "line": {"color": "#8a93a8", "width": 1},
     }
-    loss, entropy = smoothed(metrics, "loss"), known_entropy(metrics)
+    loss, entropy = smoothed(metrics, "loss"), entropy_of(metrics)
     return [
         chart(
             "loss (nats per token)",
@@ -112,7 +112,7 @@ def charts(metrics: list[Metrics]) -> list[Markup]:
     ]
 
 
-def known_entropy(metrics: list[Metrics]) -> float | None:
+def entropy_of(metrics: list[Metrics]) -> float | None:
     """Of the text that the run is evaluated on; None where nobody knows it, or before the first evaluation."""
     return next((line["entropy"] for line in metrics if "entropy" in line), None)
 

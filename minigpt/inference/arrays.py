@@ -46,11 +46,11 @@ class ArrayGPT:
     def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:
         """Logits (B V) of what comes after `token_ids` (B T), which join the cache."""
         n_texts, n_new = token_ids.shape
-        places = cache.places(n_new)
+        positions = cache.positions(n_new)
         x = self.embedding[token_ids.numpy()] * self.embedding_scale  # B T D
         if self.positions is not None:
-            x += self.positions[places]
-        turns = self.turns[places] if self.turns is not None else None
+            x += self.positions[positions]
+        turns = self.turns[positions] if self.turns is not None else None
         x = x.reshape(n_texts * n_new, -1)
         with np.errstate(all="ignore"):  # exp(-gate) may be infinite, where it closes the gate
             for block, kept in zip(self.blocks, cache.layers, strict=True):

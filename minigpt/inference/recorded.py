@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minigpt.model.cache import KVCache, LayerCache
 from minigpt.model.gpt import GPT
-from minigpt.model.position import Places
+from minigpt.model.position import Positions
 
 WARM_UP = 3
 """Steps before the recording, in which libraries choose their kernels."""
@@ -85,7 +85,7 @@ class _Room(KVCache):
         self.place = place
         self.layers = [_LayerRoom(layer, place) for layer in cache.layers]
 
-    def places(self, n_new: int) -> Places:
+    def positions(self, n_new: int) -> Positions:
         assert n_new == 1
         return self.place
 

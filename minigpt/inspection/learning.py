@@ -21,12 +21,12 @@ class Update:
     """What w - rate · gradient does, the gradient being that of the text's mean loss."""
 
     rate: float
-    surprises: Array  # T - 1: nats of each token after the first
+    surprisals: Array  # T - 1: nats of each token after the first
     others: Array  # the same of another text
     probabilities: Array  # V, of what comes after the text
 
 
-def surprises(logits: Array, token_ids: Sequence[int]) -> Array:
+def surprisals(logits: Array, token_ids: Sequence[int]) -> Array:
     """-ln p of each token but the first (T - 1), in nats, by the logits (T V) of a trace."""
     nats = F.cross_entropy(torch.from_numpy(logits[:-1]), torch.tensor(token_ids[1:]), reduction="none")
     return nats.numpy()
@@ -39,14 +39,17 @@ def updates(model: GPT, token_ids: Sequence[int], other: Sequence[int]) -> list[
     weights = [(p, p.detach().clone(), torch.zeros_like(p) if p.grad is None else p.grad) for p in stepped.parameters()]
     found = []
     with torch.no_grad():
-        length, steepness = _length(before for _, before, _ in weights), _length(slope for _, _, slope in weights)
+        length, gradient_norm = (
+            _length(before for _, before, _ in weights),
+            _length(gradient for _, _, gradient in weights),
+        )
         for share in (0.0, *SHARES):
-            rate = share * length / (steepness or 1.0)
-            for parameter, before, slope in weights:
-                parameter.copy_(before).sub_(slope, alpha=rate)
+            rate = share * length / (gradient_norm or 1.0)
+            for parameter, before, gradient in weights:
+                parameter.copy_(before).sub_(gradient, alpha=rate)
             logits, others = (stepped(ids)[0].float().cpu().numpy() for ids in (text, another))
             following = torch.from_numpy(logits[-1]).softmax(-1).numpy()
-            found.append(Update(rate, surprises(logits, token_ids), surprises(others, other), following))
+            found.append(Update(rate, surprisals(logits, token_ids), surprisals(others, other), following))
     return found
 
 

@@ -16,7 +16,7 @@ from minigpt.generation.generate import generate
 from minigpt.inspection.embeddings import Embedding
 from minigpt.inspection.habits import Habits, kept_habits
 from minigpt.inspection.intervene import check_parts
-from minigpt.inspection.learning import surprises, updates
+from minigpt.inspection.learning import surprisals, updates
 from minigpt.inspection.own_text import own_texts
 from minigpt.inspection.packing import ROOM, pack, pack_half, pack_rows, pack_weights, weight_array
 from minigpt.inspection.parts_data import CANDIDATES, SMALL, attribution_data, beside_data, guesses, switches_data
@@ -192,7 +192,7 @@ def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     ids = traced.token_ids
     least, unknown = _least(run, ids)
     told: dict[str, Any] = {
-        "surprises": surprises(traced.logits, ids).round(3).tolist(),
+        "surprisals": surprisals(traced.logits, ids).round(3).tolist(),
         "least": least,
         "unknown": unknown,
         "guessing": float(np.log(run.tokenizer.vocab_size)),
@@ -203,7 +203,7 @@ def _learning(run: Run, traced: Trace) -> dict[str, Any]:
     steps = [
         {
             "rate": float(f"{update.rate:.3g}"),
-            "surprises": update.surprises.round(3).tolist(),
+            "surprisals": update.surprisals.round(3).tolist(),
             "own": round(float(update.others.mean()), 4),
             "guesses": guesses(np.log(update.probabilities + TINY)[None])[0],
         }

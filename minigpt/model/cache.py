@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from minigpt.config.hyperparameters import ModelConfig
-from minigpt.model.position import Places
+from minigpt.model.position import Positions
 
 
 class LayerCache:
@@ -58,7 +58,7 @@ class KVCache:
         """Positions stored."""
         return self.layers[0].length
 
-    def places(self, n_new: int) -> Places:
+    def positions(self, n_new: int) -> Positions:
         """Where so many new tokens will stand."""
         assert self.length + n_new <= self.capacity, "the text is longer than the cache"
         return slice(self.length, self.length + n_new)

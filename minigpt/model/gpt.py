@@ -59,11 +59,11 @@ class GPT(nn.Module):
         """The vectors (B T D) that enter the first block, and the rotation of their positions."""
         n_new = token_ids.shape[1]
         assert n_new <= self.config.context_length, "the text is longer than the context"
-        places = cache.places(n_new) if cache else slice(n_new)
+        positions = cache.positions(n_new) if cache else slice(n_new)
         x = self.token_embedding(token_ids) * self.embedding_scale  # B T D
         if self.position_embedding is not None:
-            x = x + self.position_embedding.weight[places]
-        rotation = self.rotary(places) if self.rotary is not None else None
+            x = x + self.position_embedding.weight[positions]
+        rotation = self.rotary(positions) if self.rotary is not None else None
         return self.dropout(x.to(residual_dtype(x.device))), rotation
 
     def next_logits(self, token_ids: Tensor, cache: KVCache) -> Tensor:

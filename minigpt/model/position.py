@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-Places = slice | Tensor
+Positions = slice | Tensor
 """Positions T in the text: a range, or numbers that only the device knows (int64)."""
 
 
@@ -37,6 +37,6 @@ class RotaryPositions(nn.Module):
         signs = torch.tensor([-1.0, 1.0]).repeat_interleave(d_head // 2)
         self.register_buffer("sine", angles.sin() * signs, persistent=False)
 
-    def forward(self, places: Places) -> Rotation:
+    def forward(self, positions: Positions) -> Rotation:
         """The rotation of positions."""
-        return Rotation(self.cosine[places], self.sine[places])
+        return Rotation(self.cosine[positions], self.sine[positions])

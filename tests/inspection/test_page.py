@@ -21,7 +21,7 @@ from minigpt.generation.sampling import next_token_probabilities
 from minigpt.inspection.embeddings import Embedding, Neighbour
 from minigpt.inspection.habits import kept_habits
 from minigpt.inspection.intervene import Change, changed_logits, mean_work
-from minigpt.inspection.learning import surprises
+from minigpt.inspection.learning import surprisals
 from minigpt.inspection.own_text import own_texts
 from minigpt.inspection.page import default_prompt, explain, matrices
 from minigpt.inspection.page_data import MAPPED
@@ -358,7 +358,7 @@ def test_beside_the_surprise_at_a_storys_words_stands_the_true_one(loaded: Run, 
     with chromium() as page:
         page.goto(f"file://{tmp_path / 'page.html'}")
         shown = page.eval_on_selector_all(
-            "#surprises .least", "all => all.map(one => Number(one.textContent.slice(3)))"
+            "#surprisals .least", "all => all.map(one => Number(one.textContent.slice(3)))"
         )
         mean = float(page.text_content("#least-mean").split(" and ")[1])
         unknown = page.text_content("#unknown")
@@ -379,13 +379,13 @@ def test_where_no_document_begins_it_is_told_why_there_are_no_true_probabilities
 def test_a_step_of_learning_lowers_the_loss_of_the_text(page: Any, loaded: Run, traced: Trace) -> None:
     def shown() -> list[float]:
         small = page.eval_on_selector_all(
-            "#surprises small:not(.least)", "all => all.map(one => Number(one.textContent))"
+            "#surprisals small:not(.least)", "all => all.map(one => Number(one.textContent))"
         )
         before, after = re.findall(r"this text: (.+) → (.+) nats", page.text_content("#update-sum"))[0]
         assert np.mean(small) == pytest.approx(float(after), abs=0.006)
         return [float(before), float(after)]
 
-    expected = surprises(traced.logits, traced.token_ids).mean()
+    expected = surprisals(traced.logits, traced.token_ids).mean()
     assert shown() == pytest.approx([expected, expected], abs=0.001)
     page.focus("#rate")
     page.keyboard.press("ArrowRight")

@@ -132,7 +132,7 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         page.wait_for_selector("#what-if-sum:has-text('without layer 1, head 1 and layer 2, neurons')")
         page.wait_for_selector("#update-sum:has-text('Loss on this text')")
         assert (
-            page.eval_on_selector_all("#surprises .chip", "all => all.length") == page.evaluate("D.tokens.length") - 1
+            page.eval_on_selector_all("#surprisals .chip", "all => all.length") == page.evaluate("D.tokens.length") - 1
         )
         page.fill("#second", "A dog sat on")
         page.wait_for_selector("#beside-sum:has-text('With “A dog sat on” instead of “A cat sat on”')")

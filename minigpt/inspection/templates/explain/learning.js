@@ -3,10 +3,10 @@ function drawLearning() {
   const { learning } = D;
   $("learning").hidden = !learning;
   if (!learning) return;
-  const update = learning.updates && learning.updates[state.update], nats = (update || learning).surprises;
+  const update = learning.updates && learning.updates[state.update], nats = (update || learning).surprisals;
   const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length, { least } = learning;
   $("guessing").textContent = `ln ${D.model.vocab_size.toLocaleString("en")} = ${learning.guessing.toFixed(2)}`;
-  $("surprises").replaceChildren(...D.tokens.slice(1).map((token, i) => make("span", { class: "chip", style: `background:${colour(-Math.min(nats[i], learning.guessing), learning.guessing / LEGIBLE)}` }, token.piece + " ", make("small", {}, nats[i].toFixed(2)), ...(i < least.length ? [make("small", { class: "least" }, ` / ${least[i].toFixed(2)}`)] : []))));
+  $("surprisals").replaceChildren(...D.tokens.slice(1).map((token, i) => make("span", { class: "chip", style: `background:${colour(-Math.min(nats[i], learning.guessing), learning.guessing / LEGIBLE)}` }, token.piece + " ", make("small", {}, nats[i].toFixed(2)), ...(i < least.length ? [make("small", { class: "least" }, ` / ${least[i].toFixed(2)}`)] : []))));
   $("unknown").textContent = learning.unknown;
   $("least").hidden = !least.length;
   if (least.length) $("least-mean").textContent = `${mean(nats.slice(0, least.length)).toFixed(2)} and ${mean(least).toFixed(2)}`;
@@ -16,7 +16,7 @@ function drawLearning() {
   $("rate").max = last; $("rate").value = state.update;
   $("rate-value").value = update.rate;
   $("rate").setAttribute("aria-valuetext", `rate ${update.rate}`);
-  $("update-sum").textContent = `Loss on this text: ${mean(first.surprises).toFixed(3)} → ${mean(nats).toFixed(3)} nats. On one that the model wrote itself (“${learning.own.trim()}”): ${first.own.toFixed(3)} → ${update.own.toFixed(3)}. The next word is then:`;
+  $("update-sum").textContent = `Loss on this text: ${mean(first.surprisals).toFixed(3)} → ${mean(nats).toFixed(3)} nats. On one that the model wrote itself (“${learning.own.trim()}”): ${first.own.toFixed(3)} → ${update.own.toFixed(3)}. The next word is then:`;
   chips($("update-guesses"), update.guesses);
 }
 
