@@ -29,7 +29,7 @@ from minigpt.data.progress import bar
 from minigpt.errors import UserError, nearest, nearest_path
 from minigpt.evaluation.loss import TOKENS_AT_ONCE
 from minigpt.generation.generate import generate
-from minigpt.generation.text import TextStream
+from minigpt.generation.text import shown
 from minigpt.hardware.memory import tokens_at_once
 from minigpt.runs import Run
 
@@ -170,18 +170,13 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
 
     def _write(self, prompts: Sequence[list[int]], config: SamplingConfig, stops: Sequence[str]) -> list[str]:
         """The answers to prompts of one length."""
-        tokenizer = self.run.tokenizer
-        streams = [TextStream(stops) for _ in prompts]
+        tokenizer, seed = self.run.tokenizer, self.run.config.run.seed
+        steps = generate(self.run.model, torch.tensor(prompts), config, end_of_text=tokenizer.end_of_text, seed=seed)
         answers = [""] * len(prompts)
-        seed = self.run.config.run.seed
-        for step in generate(
-            self.run.model, torch.tensor(prompts), config, end_of_text=tokenizer.end_of_text, seed=seed
-        ):
-            for row, token in enumerate(step.token_ids.tolist()):
-                answers[row] += streams[row].feed(tokenizer.token_bytes[token])
-            if all(stream.stopped for stream in streams):
-                break
-        return [answer + stream.feed(b"", final=True) for answer, stream in zip(answers, streams, strict=True)]
+        tokens = (step.token_ids.tolist() for step in steps)
+        for row, text in shown(tokens, tokenizer.token_bytes, stops, len(prompts)):
+            answers[row] += text
+        return answers
 
 
 def run_tasks(model: HarnessModel, tasks: Sequence[str]) -> dict[str, Any]:

@@ -8,13 +8,11 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-import torch
-
 from minigpt.config.hyperparameters import Config, TrainingConfig
 from minigpt.errors import UserError
 from minigpt.experiments.chance import noise
 from minigpt.experiments.differences import differences
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import outline
 from minigpt.runs import RunFolder, load_config, open_folder
 from minigpt.storage.metrics import Metrics
 from minigpt.training.budget import share_spent
@@ -165,15 +163,13 @@ def summarise(folder: RunFolder, config: Config, settings: dict[str, Any]) -> Su
     metrics = read_metrics(folder)
     evaluations = [line for line in metrics if "validation_loss" in line]
     speeds = [line["tokens_per_second"] for line in metrics if "tokens_per_second" in line]
-    with torch.device("meta"):
-        n_parameters = GPT(config.model).n_parameters()
     losses = [line["validation_loss"] for line in evaluations]
     last: Metrics = metrics[-1] if metrics else {"step": 0, "tokens": 0, "seconds": 0.0}
     return Summary(
         str(folder.path),
         settings,
         config.run.seed,
-        n_parameters,
+        outline(config.model).n_parameters(),
         last["step"],
         last["tokens"],
         last["seconds"],

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from minigpt.config.hyperparameters import Config
@@ -14,7 +13,7 @@ from minigpt.config.recipe import check_chosen, load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.plan import plan
 from minigpt.experiments.throughput import training_flops
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import outline
 from minigpt.runs import open_folder
 from minigpt.training.budget import tokens_per_step
 from minigpt.training.metrics import read_metrics
@@ -120,5 +119,4 @@ def tokens_of(config: Config) -> int:
 
 
 def _flops_per_token(config: Config) -> int:
-    with torch.device("meta"):
-        return training_flops(config.model, GPT(config.model))
+    return training_flops(config.model, outline(config.model))

@@ -14,11 +14,10 @@ from minigpt.model.cache import KVCache
 
 @dataclass(frozen=True)
 class GenerationStep:
-    """What was picked (B), out of which logits and probabilities (B V, on the CPU)."""
+    """What was picked (B), by which logits (B V, on the CPU)."""
 
     token_ids: Tensor
     logits: Tensor
-    probabilities: Tensor
 
 
 @torch.inference_mode()
@@ -60,7 +59,7 @@ def generate(
             cache.spread(n_samples)
         probabilities = next_token_probabilities(logits, seen, config)
         token_ids = pick(probabilities, config, generator).masked_fill(finished, end_of_text)
-        yield GenerationStep(token_ids, logits, probabilities)
+        yield GenerationStep(token_ids, logits)
         finished |= token_ids == end_of_text
         if finished.all():
             return

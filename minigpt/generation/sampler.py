@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError, nearest
 from minigpt.generation.generate import generate
-from minigpt.generation.text import TextStream
+from minigpt.generation.text import shown
 from minigpt.hardware.device import Engine
 from minigpt.hardware.precision import choose_precision
 from minigpt.inference.packed import inference_dtype, pack
@@ -57,7 +57,6 @@ class Sampler:
         """What each sample goes on with, by its number, as soon as it can be shown; without the prompt."""
         tokenizer = self.run.tokenizer
         prompt = tokenizer.encode_prompt(request.prompt, self.sampling.begin_document is True)
-        streams = [TextStream(request.stops) for _ in range(request.n_samples)]
         steps = generate(
             self._model,
             prompt,
@@ -66,13 +65,8 @@ class Sampler:
             seed=self.run.config.run.seed if request.seed is None else request.seed,
             n_samples=request.n_samples,
         )
-        for step in steps:
-            for row, token in enumerate(step.token_ids.tolist()):
-                yield row, streams[row].feed(tokenizer.token_bytes[token])
-            if all(stream.stopped for stream in streams):
-                break
-        for row, stream in enumerate(streams):
-            yield row, stream.feed(b"", final=True)
+        tokens = (step.token_ids.tolist() for step in steps)
+        return shown(tokens, tokenizer.token_bytes, request.stops, request.n_samples)
 
     def texts(self, request: Request) -> list[str]:
         """Continue the prompt once for each sample."""

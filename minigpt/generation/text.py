@@ -1,7 +1,21 @@
 """From tokens to text that can be shown at once: no half characters, nothing of a stop text."""
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+
+def shown(
+    steps: Iterable[Sequence[int]], token_bytes: Sequence[bytes], stops: Sequence[str], n_samples: int
+) -> Iterator[tuple[int, str]]:
+    """What each sample goes on with, by its number, as soon as it can be shown; `steps` are tokens of all samples."""
+    streams = [TextStream(stops) for _ in range(n_samples)]
+    for step in steps:
+        for row, token in enumerate(step):
+            yield row, streams[row].feed(token_bytes[token])
+        if all(stream.stopped for stream in streams):
+            break
+    for row, stream in enumerate(streams):
+        yield row, stream.feed(b"", final=True)
 
 
 class TextStream:

@@ -8,7 +8,7 @@ import torch
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import outline
 
 ROUGH = 2
 """The estimate may be so many times too high."""
@@ -72,8 +72,7 @@ def lack_of_memory(
 
     `n_processes` share the memory of a computer, while each of them has a GPU of its own.
     """
-    with torch.device("meta"):  # parameters without numbers
-        n_parameters = GPT(shape).n_parameters()
+    n_parameters = outline(shape).n_parameters()
     n_rows = config.training.batch_size // (n_processes if device.type == "cuda" else 1)
     needed, there = sum(memory_by_use(config, shape, n_parameters, n_rows, device).values()), memory_of(device)
     if there is None or needed <= rough * there:

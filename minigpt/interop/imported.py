@@ -17,7 +17,7 @@ from torch import Tensor
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.config.recipe import save_recipe
 from minigpt.errors import UserError
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import outline
 from minigpt.runs import METADATA, WEIGHTS, Index, RunFolder
 from minigpt.storage.checksums import sealed
 from minigpt.storage.version import installed_version
@@ -82,8 +82,7 @@ def write_run(model: Imported, path: Path) -> RunFolder:
 @cache
 def parameter_shapes(shape: ModelConfig) -> Mapping[str, torch.Size]:
     """The names of the parameters of `GPT(shape)`, with their shapes, without memory for them."""
-    with torch.device("meta"):
-        return {name: parameter.shape for name, parameter in GPT(shape).named_parameters()}
+    return {name: parameter.shape for name, parameter in outline(shape).named_parameters()}
 
 
 def write_weights(path: Path, model: Imported) -> str:

@@ -16,6 +16,12 @@ from minigpt.model.norm import make_norm
 from minigpt.model.position import RotaryPositions, Rotation
 
 
+def outline(config: ModelConfig) -> "GPT":
+    """A model without memory for its weights: their names and shapes."""
+    with torch.device("meta"):
+        return GPT(config)
+
+
 def residual_dtype(device: torch.device) -> torch.dtype:
     """Of the residual stream: on a GPU, which waits for memory, bfloat16 where matmuls are (docs/experiments.md)."""
     autocast = device.type == "cuda" and torch.is_autocast_enabled("cuda")
