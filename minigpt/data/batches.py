@@ -19,9 +19,9 @@ class Batches:
     """Training batches, each row computed from (seed, number of the row) alone: going on needs no history.
 
     An epoch cuts the text at a random offset into windows that do not overlap, and goes through them in random order.
-    A window moves on to where the next document begins, if one begins before the next window: stories are read from
-    their start. A text of less than two windows is cut at random places instead. With several processes each one gets
-    its own rows of the same global batch.
+    A window moves on to where the next document begins, if one begins before the next window or with it: stories are
+    read from their start. A text of less than two windows is cut at random places instead. With several processes each
+    one gets its own rows of the same global batch.
     """
 
     def __init__(

@@ -76,4 +76,4 @@ def _say(text: str) -> None:
 def _kind(value: object) -> str:
     """A JSON value's type in JSON's words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a truth value", type(None): "null"}
-    return names.get(type(value), "a number")
+    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

@@ -119,6 +119,8 @@ def _files_of_weights(path: Path) -> dict[str, Path]:
             raise UserError(f"{lacking[0]}: is not there, and {index.name} names it; {AGAIN}")
         return found
     if not single.is_file():
+        if not any(path.glob("*.bin")):
+            raise UserError(f"{single}: is not there; {AGAIN}")
         new = f'AutoModelForCausalLM.from_pretrained("{path}").save_pretrained("{path}")'
         raise UserError(f"{single}: is not there, and other weights could run code; make it with transformers: {new}")
     try:

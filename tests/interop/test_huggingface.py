@@ -294,6 +294,16 @@ def test_what_ends_a_text_and_how_it_is_sampled_come_along(
     assert sampling.repetition_penalty == 1.5
 
 
+def test_a_folder_without_weights_is_told_whether_it_has_others(exported: Path, tmp_path: Path) -> None:
+    folder = copy(exported, tmp_path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors: is not there; copy the folder again"):
+        read_folder(folder)
+    (folder / "pytorch_model.bin").touch()
+    with pytest.raises(UserError, match="other weights could run code; make it with transformers"):
+        read_folder(folder)
+
+
 def test_weights_that_are_no_numbers_or_too_large_are_refused(exported: Path, run: Path, tmp_path: Path) -> None:
     folder = copy(exported, tmp_path)
     weights = load_file(folder / "model.safetensors")

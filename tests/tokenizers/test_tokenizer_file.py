@@ -64,7 +64,9 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_beside_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(UserError, match=r"tokenizer\.json: cannot be written \(No space left on device\); make room there"):
+    with pytest.raises(
+        UserError, match=r"tokenizer\.json: cannot be written \(No space left on device\); make room there"
+    ):
         build_tokenizer("bpe", 300, [SAMPLE]).save(path)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
