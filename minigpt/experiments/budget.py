@@ -48,6 +48,8 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
+LONG, ROWS = 1.5e14, 16
+"""Operations from which on so many rows of pairs of bytes at least are good."""
 DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
@@ -151,7 +153,8 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     length_of_text = n_tokens(text, values)
     document = length_of_text * text.document / text.n_characters
     bearable = 3 * MOST_PRESSURE * length_of_text**2  # by a model that is small enough to read it often
-    n_layers, width, length, rows = rung(min(operations, bearable))
+    worth = min(operations, bearable)
+    n_layers, width, length, rows = rung(worth)
     room = 32 * math.ceil(1.5 * document / 32)  # for most documents
     context = max(length, room) if room <= max(SHORT_DOCUMENT, 2 * length) else length
     context = max(2, min(context, int(length_of_text / 4)))  # some is left to judge by
@@ -162,6 +165,7 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
         rows = max(1, 2 ** round(math.log2(rows * length / context)))
     elif values["tokenizer.kind"] == "bpe":  # which has more to tell apart
         width = 3 * width // 2
+        rows = rows if worth < LONG else max(rows, ROWS)
     values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
     times = min(epochs(text, operations, values), most_epochs(text, values))
     pressure = times * n_weights(values) / length_of_text if times > FEW_EPOCHS else 0

@@ -105,6 +105,12 @@ def test_whole_documents_fit_in_where_they_are_short() -> None:
     assert sizes(novel, 8e12)["model.context_length"] == rung(8e12)[2], "a long document does not fit in"
 
 
+def test_a_long_training_on_pairs_of_bytes_takes_more_rows() -> None:
+    python = Text(25_000_000, 215, 30_000, 0.01, 25_000_000)
+    assert [sizes(python, operations)["training.batch_size"] for operations in (8e13, 3e14, 5e15)] == [8, 16, 32]
+    assert sizes(PLAY, 3e14)["training.batch_size"] == 8
+
+
 def test_the_shorter_a_text_and_the_longer_a_training_the_more_dropout() -> None:
     short = replace(PLAY, n_characters=100_000)
     assert [sizes(short, operations)["model.dropout"] for operations in (5e11, 2e12, 5e12, 1e13)] == [0, 0.1, 0.2, 0.3]
