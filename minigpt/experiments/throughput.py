@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from minigpt.config.hyperparameters import Config, ModelConfig
+from minigpt.errors import warn
 from minigpt.hardware.compiler import COMPILED, Compiler, wants_compilation
 from minigpt.hardware.device import Engine, synchronise
 from minigpt.hardware.memory import check_memory
@@ -19,6 +20,8 @@ from minigpt.optimizers import make_optimizers
 from minigpt.training.budget import tokens_per_step
 from minigpt.training.loss import TrainingLoss
 
+HELD_UP, WORSE = 0.1, 3
+"""Seconds of a row from which on threads may be waiting; how much slower than one alone they are then."""
 LEAST_RATE = 2e10
 """Operations per second; a first step that comes to fewer was held up by something else."""
 
@@ -85,11 +88,24 @@ class Steps:
         self.n_rows = 1
         self.step()  # warms up
         at_once = engine.device.type != "cpu"
+        self._spare_threads()
         self.one_row: float | None = self._medians(0 if at_once else seconds / 5)[0]
         """Seconds of the passes of one row, by which to tell what each more costs; None where that is not known."""
         cost = min(self.one_row, training_flops(model.config, model) * model.config.context_length / LEAST_RATE)
         fitting = self.training.batch_size if at_once else max(2, int(seconds / cost))
         self.n_rows = min(self.training.batch_size, fitting)
+
+    def _spare_threads(self) -> None:
+        """Go on with one thread where several wait for each other, because other programs keep the processor busy."""
+        n_threads = torch.get_num_threads()
+        if self.engine.device.type != "cpu" or n_threads == 1 or self._medians(0)[0] < HELD_UP:
+            return
+        torch.set_num_threads(1)
+        alone = self._medians(0)[0]
+        torch.set_num_threads(n_threads)
+        if (together := self._medians(0)[0]) > WORSE * alone:
+            torch.set_num_threads(1)
+            warn(f"this machine is busy: one thread alone is {together / alone:.0f} times as fast as {n_threads}")
 
     def step(self) -> tuple[float, float]:
         """Seconds of the passes and of the update."""

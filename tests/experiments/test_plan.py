@@ -56,6 +56,25 @@ def test_a_few_rows_tell_what_all_take(monkeypatch: pytest.MonkeyPatch) -> None:
     "changes", [[], ["model.n_kv_heads=1"], ["model.norm=layernorm", "model.feed_forward=gelu", "model.qk_norm=false"]]
 )
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("together", "n_threads"), [(5.0, 1), (0.5, 2)])
+def test_where_threads_wait_for_each_other_one_goes_on_alone(
+    together: float, n_threads: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step(self: Steps) -> tuple[float, float]:
+        return self.n_rows * (together if torch.get_num_threads() > 1 else 0.5), 0.0
+
+    monkeypatch.setattr(Steps, "step", step)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        recipe, shape = Config(training={"max_steps": 1}), ModelConfig(vocab_size=9, n_layers=1, d_model=8, n_heads=2)
+        Steps(recipe, GPT(shape), Engine(torch.device("cpu"), "float32"), 0.01)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert ("one thread alone is 10 times as fast as 2" in capsys.readouterr().err) == (n_threads == 1)
+
+
 def test_memory_is_told_before_there_is_any(precision: Precision, changes: list[str]) -> None:
     sizes = ["model.d_model=128", "model.d_ff=null", "model.context_length=128", f"run.precision={precision}"]
     config = load_recipe(RECIPE, [*TINY, *sizes, "run.compile=false", "training.batch_size=4", *changes])
