@@ -52,10 +52,6 @@ def test_a_few_rows_tell_what_all_take(monkeypatch: pytest.MonkeyPatch) -> None:
         assert steps.time(0) == pytest.approx((0.010 + 0.020 * 16, 0.003))
 
 
-@pytest.mark.parametrize(
-    "changes", [[], ["model.n_kv_heads=1"], ["model.norm=layernorm", "model.feed_forward=gelu", "model.qk_norm=false"]]
-)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("together", "n_threads"), [(5.0, 1), (0.5, 2)])
 def test_where_threads_wait_for_each_other_one_goes_on_alone(
     together: float, n_threads: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -75,6 +71,10 @@ def test_where_threads_wait_for_each_other_one_goes_on_alone(
     assert ("one thread alone is 10 times as fast as 2" in capsys.readouterr().err) == (n_threads == 1)
 
 
+@pytest.mark.parametrize(
+    "changes", [[], ["model.n_kv_heads=1"], ["model.norm=layernorm", "model.feed_forward=gelu", "model.qk_norm=false"]]
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_memory_is_told_before_there_is_any(precision: Precision, changes: list[str]) -> None:
     sizes = ["model.d_model=128", "model.d_ff=null", "model.context_length=128", f"run.precision={precision}"]
     config = load_recipe(RECIPE, [*TINY, *sizes, "run.compile=false", "training.batch_size=4", *changes])
