@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.config.recipe import load_recipe
 from minigpt.experiments import throughput
 from minigpt.experiments.throughput import Steps
