@@ -123,11 +123,8 @@ def describe(
     first, *others = error.errors()
     key = ".".join(str(part) for part in first["loc"][: 2 if model is Config else 3])
     value = first["input"]
-    shown = (
-        f" = {_short(value)}"
-        if first["loc"][1:] and first["type"] != "invalid_key" and not isinstance(value, dict | Section)
-        else ""
-    )
+    is_value = first["loc"][1:] and first["type"] != "invalid_key" and not isinstance(value, dict | Section)
+    shown = f" = {_short(value)}" if is_value else ""
     if any(change == key or change.startswith(f"{key}.") for change in changes) and first["loc"][1:]:
         place = changed_in
     else:

@@ -119,7 +119,7 @@ def test_records_without_text_are_refused_by_place_or_left_out_and_counted(
     if name == "a.parquet":
         pyarrow.parquet.write_table(pa.Table.from_pylist(records), path)
     elif name == "a.csv":
-        path.write_text("n,text\n1,a\n2\n3,b\n")
+        path.write_text("n,text\n1,a\n2\n3,b,\n")
     else:
         path.write_text(json.dumps(records) if name == "a.json" else "\n".join(map(json.dumps, records)))
     with pytest.raises(
