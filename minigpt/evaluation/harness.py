@@ -30,7 +30,7 @@ from minigpt.errors import UserError, nearest, nearest_path
 from minigpt.evaluation.loss import TOKENS_AT_ONCE
 from minigpt.generation.generate import generate
 from minigpt.generation.text import shown
-from minigpt.hardware.memory import tokens_at_once
+from minigpt.hardware.memory import collect_garbage, tokens_at_once
 from minigpt.runs import Run
 
 MAX_NEW_TOKENS = 256
@@ -184,6 +184,7 @@ def run_tasks(model: HarnessModel, tasks: Sequence[str]) -> dict[str, Any]:
 
     A task file can run Python code: take only those that you trust. UserError where one is not there or wrong.
     """
+    collect_garbage()
     files = {task for task in tasks if Path(task).suffix in (".yaml", ".yml")}
     manager = TaskManager(include_defaults=not files.issuperset(tasks))  # its own are thousands of files
     found: list[Any] = []

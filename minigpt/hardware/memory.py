@@ -1,6 +1,7 @@
 """How much memory training needs, and whether this machine has it; and that it is not fetched anew in every step."""
 
 import ctypes
+import gc
 import os
 import platform
 
@@ -82,6 +83,13 @@ def lack_of_memory(
         f"{n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
         "model.d_model, model.n_layers, model.context_length or training.batch_size"
     )
+
+
+def collect_garbage() -> None:
+    """Look for it from now on, where the command line has not until then; not among what has been made so far."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def keep_freed_memory() -> None:

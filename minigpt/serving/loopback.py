@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from minigpt.errors import UserError
+from minigpt.hardware.memory import collect_garbage
 from minigpt.serving.connection import PATIENCE, Connection
 
 LOOPBACK = "127.0.0.1"
@@ -82,6 +83,7 @@ def serve(app: Starlette, port: int, opened: Callable[[str], Any]) -> None:
                 f"command line: --port {port}: cannot be listened on ({error.strerror}); try another"
             ) from None
         listener.listen()
+        collect_garbage()
         opened(f"http://{LOOPBACK}:{listener.getsockname()[1]}/")
         settings = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_level="error")
         uvicorn.Server(settings).run([listener])

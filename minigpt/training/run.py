@@ -17,7 +17,7 @@ from minigpt.errors import UserError, typed
 from minigpt.evaluation.loss import Evaluation
 from minigpt.hardware.compiler import Compiler, wants_compilation
 from minigpt.hardware.device import Engine
-from minigpt.hardware.memory import check_memory
+from minigpt.hardware.memory import check_memory, collect_garbage
 from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.runs import (
@@ -153,6 +153,7 @@ def _train(
             if hooks.on_start:
                 hooks.on_start(folder)
             say(describe(config, folder, corpus, model, engine))
+        collect_garbage()
         evaluation = trainer.train(began)
         if processes.first and hooks.on_end:
             hooks.on_end(folder, corpus)

@@ -2,10 +2,13 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import RECIPE
+from conftest import TINY as TINY_RUN
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
@@ -109,6 +112,21 @@ def test_processes_share_the_memory_of_a_computer_but_not_that_of_gpus(monkeypat
         with pytest.raises(UserError, match="batch_size"):
             memory.check_memory(config, config.model.model_copy(update={"vocab_size": 9}), device, n_processes)
     memory.check_memory(config, config.model.model_copy(update={"vocab_size": 9}), gpu, 1024)
+
+
+def test_garbage_is_collected_again_once_work_begins(tmp_path: Path) -> None:
+    program = (
+        "import gc, sys\n"
+        "from minigpt.cli import main\n"
+        "from minigpt.training.trainer import Trainer\n"
+        "before, train = [], Trainer.train\n"
+        "Trainer.train = lambda self, began: before.append(gc.isenabled()) or train(self, began)\n"
+        "gc.callbacks.append(lambda phase, _: before or (phase == 'start' and sys.exit('collected too soon')))\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, before)\n"
+    )
+    words = ["train", str(RECIPE), *TINY_RUN, "run.name=collected"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.endswith("0 [True]\n"), done.stdout + done.stderr
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so eagerly")
