@@ -141,6 +141,8 @@ def minigpt(*arguments: object, cwd: Path, stdin: str | bytes = "") -> subproces
             cli.main()
         except SystemExit as end:
             return subprocess.CompletedProcess(words, int(end.code or 0), output.getvalue(), errors.getvalue())
+        finally:
+            gc.enable()
     raise AssertionError("the command line ends with an exit status")
 
 
