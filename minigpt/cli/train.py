@@ -9,13 +9,12 @@ import typer
 
 from minigpt.cli.options import RecipeArgument
 from minigpt.errors import UserError, typed
+from minigpt.storage.writing import save_page
 
 if TYPE_CHECKING:
     from minigpt.config.hyperparameters import Config
     from minigpt.runs import RunFolder
     from minigpt.training.corpus import Corpus
-
-from minigpt.storage.writing import save_page
 
 
 def train(

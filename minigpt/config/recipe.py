@@ -134,13 +134,13 @@ def describe(
 
 
 def _remedy(detail: ErrorDetails, model: type[Section]) -> str:
-    if detail["type"] == "extra_forbidden" and (name := str(detail["loc"][-1])) in known_keys():
-        section, _, key = name.partition(".")
-        return f"a key stands below its section; write '{section}:' and, indented below it, '{key}: ...'"
     if detail["type"] == "extra_forbidden":
+        if (name := str(detail["loc"][-1])) in known_keys():
+            section, _, key = name.partition(".")
+            return f"a key stands below its section; write '{section}:' and, indented below it, '{key}: ...'"
         valid = _valid_names(detail["loc"][:-1], model)
         before = "".join(f"{part}." for part in detail["loc"][:-1])
-        near = nearest(str(detail["loc"][-1]), valid, before)
+        near = nearest(name, valid, before)
         return "unknown key" + (near or f"; valid here: {', '.join(valid)}")
     if detail["type"] in ("model_type", "model_attributes_type"):
         return f"must be a section of `key: value` lines: {', '.join(_valid_names(detail['loc'], model))}"

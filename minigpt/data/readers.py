@@ -9,7 +9,7 @@ import lzma
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,10 +154,7 @@ def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
     with open_packed(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines, delimiter=delimiter, strict=True)
         try:
-            if reading.column not in (names := rows.fieldnames or [reading.column]):
-                raise _lacks_column(path, reading, names)
-            if names.count(reading.column) > 1:
-                raise UserError(f"{path}: has the column '{reading.column}' more than once; rename all but one")
+            _check_column(path, reading, rows.fieldnames or [reading.column], reading.column)
             for number, row in enumerate(rows, 1):
                 if any(row.get(None, ())):  # a comma at the end does no harm
                     raise UserError(f"{path}, row {number}: has more fields than columns; put its text in quotes")
@@ -169,9 +166,14 @@ def _table(path: Path, reading: Reading, delimiter: str) -> Iterator[Document]:
     records.end()
 
 
-def _lacks_column(path: Path, reading: Reading, names: Iterable[str]) -> UserError:
-    there = ", ".join(names)
-    return UserError(f"{path}: has no column '{reading.column}' but {there}; set data.text_column to that of the text")
+def _check_column(path: Path, reading: Reading, names: Sequence[str], column: str) -> None:
+    """UserError where a table has no such column, or more than one."""
+    if column not in names:
+        raise UserError(
+            f"{path}: has no column '{reading.column}' but {', '.join(names)}; set data.text_column to that of the text"
+        )
+    if names.count(column) > 1:
+        raise UserError(f"{path}: has the column '{column}' more than once; rename all but one")
 
 
 def _parquet(path: Path, reading: Reading) -> Iterator[Document]:
@@ -182,10 +184,7 @@ def _parquet(path: Path, reading: Reading) -> Iterator[Document]:
     try:
         with path.open("rb") as content, parquet.ParquetFile(content) as file:
             root = reading.column if reading.column in file.schema_arrow.names else reading.column.split(".")[0]
-            if file.schema_arrow.names.count(root) > 1:
-                raise UserError(f"{path}: has the column '{root}' more than once; rename all but one")
-            if root not in file.schema_arrow.names:
-                raise _lacks_column(path, reading, file.schema_arrow.names)
+            _check_column(path, reading, file.schema_arrow.names, root)
             for batch in file.iter_batches(columns=[root], batch_size=1024):
                 for record in batch.to_pylist():
                     number += 1

@@ -1,6 +1,5 @@
 """How fast a recipe trains on this machine, measured on real steps."""
 
-import sys
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from minigpt.config.hyperparameters import Config, ModelConfig
+from minigpt.data.progress import say
 from minigpt.errors import warn
 from minigpt.hardware.compiler import COMPILED, Compiler, wants_compilation
 from minigpt.hardware.device import Engine, synchronise
@@ -157,11 +157,7 @@ class Steps:
 
     def compile(self) -> bool:
         """Compile the steps that follow, as training would; whether that was possible."""
-
-        def warn(text: str) -> None:
-            print(text, file=sys.stderr)  # noqa: T201
-
-        compiled = Compiler(self.model.config, self.n_rows, self.engine).compile(self.model, warn)
+        compiled = Compiler(self.model.config, self.n_rows, self.engine).compile(self.model, say)
         if compiled:
             self.one_row = None
         self.loss = TrainingLoss(self.model, self.engine.dtype, compiled)

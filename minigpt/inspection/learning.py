@@ -39,10 +39,8 @@ def updates(model: GPT, token_ids: Sequence[int], other: Sequence[int]) -> list[
     weights = [(p, p.detach().clone(), torch.zeros_like(p) if p.grad is None else p.grad) for p in stepped.parameters()]
     found = []
     with torch.no_grad():
-        length, gradient_norm = (
-            _length(before for _, before, _ in weights),
-            _length(gradient for _, _, gradient in weights),
-        )
+        length = _length(before for _, before, _ in weights)
+        gradient_norm = _length(gradient for _, _, gradient in weights)
         for share in (0.0, *SHARES):
             rate = share * length / (gradient_norm or 1.0)
             for parameter, before, gradient in weights:

@@ -36,6 +36,9 @@ def export_run(run: Run, path: Path, format: str = "huggingface", dtype: str | N
     """
     dtype = check_format(format, dtype)
     check_free(path)
+    for name, weight in run.model.named_parameters():
+        if not weight.isfinite().all():
+            raise UserError(f"{name}: has what are no numbers; the model has diverged: take another with --checkpoint")
     if format == "gguf":
         from minigpt.interop.gguf import export_gguf
 
@@ -56,8 +59,6 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
     }
     weights = their_weights(run.model)
     for name, weight in weights.items():
-        if not weight.isfinite().all():
-            raise UserError(f"{name}: has what are no numbers; the model has diverged: take another with --checkpoint")
         if weight.abs().max() > torch.finfo(dtype).max:
             raise UserError(f"{name}: has numbers that are too large for f16; export with --dtype f32")
         weights[name] = weight.to(dtype)

@@ -43,13 +43,14 @@ def save(path: Path, content: bytes, remedy: str) -> None:
 
 def save_page(path: Path, page: str, remedy: str = "choose another --output") -> None:
     """The same of HTML, which replaces nothing but HTML."""
-    begin = page.encode()[:9]
+    content = page.encode()
+    begin = content[:9]
     with room_for(path, remedy):
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
                 if file.read(len(begin)).lower() != begin.lower():
                     raise UserError(f"{path}: exists already, and is no page; {remedy}")
-    save(path, page.encode(), remedy)
+    save(path, content, remedy)
 
 
 @contextmanager

@@ -326,8 +326,9 @@ def test_weights_that_are_no_numbers_or_too_large_are_refused(exported: Path, ru
         export_run(large, tmp_path / "large", "huggingface", "f16")
     with torch.no_grad():
         large.model.final_norm.weight[0] = torch.inf
-    with pytest.raises(UserError, match="diverged: take another with --checkpoint"):
-        export_run(large, tmp_path / "large", "huggingface", "f32")
+    for form in ("huggingface", "gguf"):
+        with pytest.raises(UserError, match="diverged: take another with --checkpoint"):
+            export_run(large, tmp_path / "large", form, "f32")
 
 
 def test_a_tensor_that_minigpt_has_no_place_for_is_told(exported: Path, tmp_path: Path) -> None:
