@@ -15,7 +15,7 @@ from torch import Tensor
 from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError, typed, warn
 from minigpt.inspection.rules import rules
-from minigpt.model.attention import attention_scores, causal_softmax
+from minigpt.inspection.trace import look_around
 from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
@@ -111,15 +111,11 @@ def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     found = []
     for block in model.blocks:
         assert isinstance(block, Block)
-        query, key, value = block.attention.project(block.attention_norm(x))
-        query, key = block.attention.place(query, key, rotation)
-        groups = block.attention.n_heads // block.attention.n_kv_heads
-        weights = causal_softmax(attention_scores(query, key.repeat_interleave(groups, 1)))
-        mixed = weights @ value.repeat_interleave(groups, 1)
-        x = x + block.attention.join(mixed)
+        looked = look_around(block.attention, block.attention_norm(x), rotation)
+        x = x + block.attention.join(looked["mixed"])
         hidden = block.feed_forward.activate(block.feed_forward_norm(x))
         x = x + block.feed_forward.down_proj(hidden)
-        found.append((weights.cpu(), mixed.cpu(), hidden.cpu()))
+        found.append((looked["weights"].cpu(), looked["mixed"].cpu(), hidden.cpu()))
     return found
 
 

@@ -122,15 +122,28 @@ def _trace_block(model: GPT, block: Block, x: Tensor, rotation: Rotation | None)
 
 
 def _trace_attention(attention: Attention, x: Tensor, rotation: Rotation | None) -> tuple[AttentionTrace, Tensor]:
-    query, key, value = attention.project(x)
+    looked = look_around(attention, x, rotation)
+    output = attention.join(looked["mixed"])
+    return AttentionTrace(**{name: _array(tensor) for name, tensor in looked.items()}, output=_array(output)), output
+
+
+def look_around(attention: Attention, x: Tensor, rotation: Rotation | None) -> dict[str, Tensor]:
+    """All of an `AttentionTrace` but its output, of a batch: what the fused kernel computes and throws away."""
+    query, key, value = attention.project(x)  # x: B T D
     placed_query, placed_key = attention.place(query, key, rotation)
     groups = attention.n_heads // attention.n_kv_heads
     scores = attention_scores(placed_query, placed_key.repeat_interleave(groups, 1))
     weights = causal_softmax(scores)
-    mixed = weights @ value.repeat_interleave(groups, 1)
-    output = attention.join(mixed)
-    arrays = (query, key, value, placed_query, placed_key, scores, weights, mixed, output)
-    return AttentionTrace(*map(_array, arrays)), output
+    return {
+        "query": query,
+        "key": key,
+        "value": value,
+        "placed_query": placed_query,
+        "placed_key": placed_key,
+        "scores": scores,
+        "weights": weights,
+        "mixed": weights @ value.repeat_interleave(groups, 1),
+    }
 
 
 def _trace_feed_forward(feed_forward: FeedForward, x: Tensor) -> tuple[FeedForwardTrace, Tensor]:
