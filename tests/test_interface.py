@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,15 +36,16 @@ def tiny(run: Path) -> minigpt.Run:
     return minigpt.load(run, device="cpu")
 
 
-def test_training_gives_the_weights_that_the_command_gives(run: Path) -> None:
+def test_training_in_any_thread_gives_the_weights_that_the_command_gives(run: Path) -> None:
     sections: dict[str, dict[str, Any]] = {}
     for key, value in CHANGES.items():
         section, _, name = key.partition(".")
         sections.setdefault(section, {})[name] = value
     data = sections.pop("data")
     dotted = {f"data.{name}": value for name, value in data.items()}
-    with contextlib.chdir(run.parents[1]):
-        trained = minigpt.train(RECIPE, **sections | {"run": sections["run"] | {"name": "python"}}, **dotted)
+    changes = sections | {"run": sections["run"] | {"name": "python"}}
+    with contextlib.chdir(run.parents[1]), ThreadPoolExecutor(1) as thread:
+        trained = thread.submit(minigpt.train, RECIPE, **changes, **dotted).result()
     assert (run.parents[1] / trained.path / WEIGHTS).read_bytes() == (run / WEIGHTS).read_bytes()
     assert (run.parents[1] / trained.path / "report.html").exists()
     assert trained.config.model.n_layers == 2

@@ -66,7 +66,9 @@ def sweep(
 
 def _work_together(plan: "Sweep", study: "Study", search: Path, workers: int) -> None:
     """Start the workers, tell how far they are, and end when they have; end them where this process is to end."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    import torch
+
+    threads = str(max(1, torch.get_num_threads() // workers))
     command = [sys.executable, "-m", "minigpt", "sweep", str(search), "--worker"]
     logs = [plan.folder / f"worker-{i + 1}.log" for i in range(workers)]
     processes = []

@@ -93,6 +93,8 @@ def _received(address: str, opener: Callable[..., Any]) -> Iterator[bytes]:
     received = 0
     try:
         with opener(address, timeout=30) as answer:
+            if not answer.geturl().startswith("https:"):
+                raise OSError(f"it leads to {answer.geturl()}, which anybody on the way can change")
             total = int(answer.headers.get("Content-Length") or 0) or None
             with bar(desc=f"fetching {address}", total=total, unit="B", unit_scale=True, delay=1.0) as shown:
                 while block := answer.read(2**20):

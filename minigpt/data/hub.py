@@ -15,12 +15,13 @@ Documents = Callable[[Split], Iterator[Document]]
 
 def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
     """Fingerprint, whether there is a validation split, and documents of `hf:NAME`; UserError where it fails."""
-    from datasets import load_dataset
+    from datasets import load_dataset_builder
 
     assert config.source is not None
     source, name = config.source, config.source.removeprefix("hf:")
     try:
-        splits: Any = load_dataset(name, config.subset, streaming=True)
+        builder = load_dataset_builder(name, config.subset)
+        splits: Any = builder.as_streaming_dataset()
     except Exception as error:  # whatever `datasets` and what it is built on raise over a name or network
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -46,13 +47,13 @@ def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
         records.end()
 
     reading = Reading(config.text_column, skip_empty=config.skip_empty)
-    identity = f"{name} {config.subset} {reading} {_version(name, splits['train'])}"
+    identity = f"{name} {config.subset} {reading} {_version(name, builder)}"
     return hashlib.sha256(identity.encode()).hexdigest(), "validation" in splits, documents
 
 
-def _version(name: str, split: Any) -> str:
-    """What changes when the data set does: the hub's own checksums, or a local folder's names, sizes and times."""
+def _version(name: str, builder: Any) -> str:
+    """What changes when the data set does: the hub's commit, or a local folder's names, sizes and times."""
     if not Path(name).is_dir():
-        return str(split.info.download_checksums or split.info.version)
+        return str(builder.hash)
     files = sorted(path for path in Path(name).rglob("*") if path.is_file())
     return repr([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from minigpt.config.hyperparameters import Config
+from minigpt.errors import UserError
 from minigpt.experiments.throughput import measure, training_flops, untrained
 from minigpt.hardware.memory import memory_by_use
 from minigpt.model.gpt import GPT
@@ -73,7 +74,12 @@ class Plan:
 
 
 def plan(config: Config) -> Plan:
-    """Work out and measure the costs of a recipe; takes some seconds, and up to thirty more to compile it at first."""
+    """Work out and measure the costs of a recipe; takes some seconds, and up to thirty more to compile it at first.
+
+    UserError where the recipe has no end, as that of an imported run.
+    """
+    if config.training.max_steps is None and config.training.max_minutes is None:
+        raise UserError("training.max_steps = null: how long will it take? set it or training.max_minutes")
     if config.training.init_from is None:
         check_kind(config.tokenizer.kind)
     engine, model = untrained(config, expected_vocab_size(config))
@@ -84,7 +90,7 @@ def plan(config: Config) -> Plan:
     memory = memory_by_use(config, model.config, sum(parameters.values()), training.batch_size, engine.device)
     evaluation = measured.eager_seconds_per_step / step_tokens * FORWARD * training.evaluation_tokens
     seconds_per_step = measured.seconds_per_step + evaluation / training.evaluate_every
-    limits = [training.max_steps or float("inf"), 60 * (training.max_minutes or float("inf")) / seconds_per_step]
+    limits = [training.max_steps or math.inf, 60 * (training.max_minutes or math.inf) / seconds_per_step]
     steps = max(1, int(min(limits)))
     per_token = training_flops(model.config, model)
     return Plan(

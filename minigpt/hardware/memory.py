@@ -71,16 +71,18 @@ def lack_of_memory(
 ) -> str | None:
     """What to tell where training a model of this `shape` needs more than `rough` times the memory of the device.
 
-    `n_processes` share the memory of a computer, while each of them has a GPU of its own.
+    Each of `n_processes` has a model of its own and its share of the batch, on a GPU of its own or in the memory of one
+    computer.
     """
     n_parameters = outline(shape).n_parameters()
-    n_rows = config.training.batch_size // (n_processes if device.type == "cuda" else 1)
-    needed, there = sum(memory_by_use(config, shape, n_parameters, n_rows, device).values()), memory_of(device)
+    n_rows, sharing = config.training.batch_size // n_processes, 1 if device.type == "cuda" else n_processes
+    needed = sharing * sum(memory_by_use(config, shape, n_parameters, n_rows, device).values())
+    there = memory_of(device)
     if there is None or needed <= rough * there:
         return None
     return (
         f"model: its {n_parameters:,} parameters need about {needed / 1e9:,.0f} GB to be trained with batches of "
-        f"{n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
+        f"{sharing * n_rows} x {shape.context_length} tokens, and there are {there / 1e9:,.0f} GB; lower "
         "model.d_model, model.n_layers, model.context_length or training.batch_size"
     )
 

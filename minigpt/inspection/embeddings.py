@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,11 @@ class Embedding:
 
     def __init__(self, vectors: Vectors, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
+        self._silent = [token for token, piece in enumerate(tokenizer.token_bytes) if not piece]
         self.vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     @classmethod
+    @lru_cache(maxsize=1)  # a live page asks for it at every key
     def of(cls, run: Run) -> "Embedding":
         """The input embedding of a trained model; with tied embeddings it is the output matrix as well."""
         return cls(run.model.token_embedding.weight.detach().float().cpu().numpy(), run.tokenizer)
@@ -87,7 +90,6 @@ class Embedding:
 
     def _nearest(self, vector: Vectors, n: int, excluded: Sequence[int]) -> list[Neighbour]:
         cosines = self.vectors @ (vector / max(float(np.linalg.norm(vector)), 1e-12))
-        cosines[[token for token, piece in enumerate(self.tokenizer.token_bytes) if not piece]] = -2  # no text
-        cosines[list(excluded)] = -2
+        cosines[[*self._silent, *excluded]] = -2
         best = np.argsort(-cosines)[:n]
         return [Neighbour(int(i), self.tokenizer.decode([int(i)]), float(cosines[i])) for i in best if cosines[i] > -2]

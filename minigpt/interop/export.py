@@ -12,7 +12,7 @@ from minigpt.interop.card import card
 from minigpt.interop.huggingface import settings, their_weights
 from minigpt.interop.tokenizer import definition, special_tokens
 from minigpt.runs import Run
-from minigpt.storage.writing import beside, check_free, flush_folder, room_for, write_through
+from minigpt.storage.writing import beside, check_free, room_for, settle, write_through
 from minigpt.tokenizers import Tokenizer
 
 DTYPES = {"huggingface": ("f32", "f16"), "gguf": ("f32", "f16", "q8_0")}
@@ -69,8 +69,7 @@ def _export_folder(run: Run, path: Path, dtype: torch.dtype) -> None:
         n_parameters = sum(weight.numel() for weight in weights.values())
         write_through(partial / "README.md", card(run, path.resolve().name, n_parameters).encode())
         write_through(partial / "model.safetensors", safetensors.torch.save(weights, {"format": "pt"}))
-        partial.replace(path)
-    flush_folder(path.parent)
+        settle(partial, path)
 
 
 def _generation(run: Run) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The same model as a GGUF file, which llama.cpp runs: weights, settings and tokenizer in one."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from minigpt.interop.gguf_file import require_gguf
 from minigpt.interop.gguf_tokenizer import add_tokenizer, vocabulary_of
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
-from minigpt.storage.writing import beside, room_for
+from minigpt.storage.writing import beside, room_for, settle
 
 FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7}
 """The formats that matrices can have, with the numbers of files that have mostly such ones."""
@@ -67,7 +68,9 @@ def export_gguf(run: Run, path: Path, dtype: str) -> None:
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_tensors_to_file()
-        partial.replace(path)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        settle(partial, path)
 
 
 def settings(config: ModelConfig) -> dict[str, int | float]:

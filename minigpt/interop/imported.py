@@ -21,7 +21,7 @@ from minigpt.model.gpt import outline
 from minigpt.runs import METADATA, WEIGHTS, Index, RunFolder
 from minigpt.storage.checksums import sealed
 from minigpt.storage.version import installed_version
-from minigpt.storage.writing import beside, check_free, flush_folder, room_for, write_whole
+from minigpt.storage.writing import beside, check_free, room_for, settle, write_whole
 from minigpt.tokenizers import Tokenizer
 
 
@@ -74,8 +74,7 @@ def write_run(model: Imported, path: Path) -> RunFolder:
         model.tokenizer.save(folder.tokenizer)
         write_whole(folder.index, sealed(asdict(Index(0, None))))
         save_recipe(config, folder.config)
-        partial.replace(path)
-    flush_folder(path.parent)
+        settle(partial, path)
     return RunFolder(path)
 
 

@@ -1,10 +1,12 @@
 """The explain page, live: type a text and the page follows, also a training that goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,7 +21,7 @@ from minigpt.inspection.page_data import text_data
 from minigpt.runs import Run, checkpoint_step, load_run
 from minigpt.serving.loopback import application, read_json
 
-MEANT = '{"prompt": TEXT, "without": [PART]}'
+MEANT = '{"prompt": TEXT, "step": STEP, "without": [PART], "beside": TEXT, "learning": true or false}'
 
 
 class LiveRun:
@@ -31,15 +33,19 @@ class LiveRun:
         spare_threads(self._run.model.n_parameters())
         self._lock = Lock()
 
-    def newest(self) -> Run:
-        """The run with its newest weights; those of before where training is just replacing them."""
+    @contextmanager
+    def newest(self) -> Iterator[Run]:
+        """The run with its newest weights; those of before where training is just replacing them.
+
+        It is had by one thread at a time, as what a changed part does is changed in the model itself.
+        """
         with self._lock:
             try:
                 if checkpoint_step(self._run.folder, self._checkpoint) != self._run.step:
                     self._run = load_run(self._path, self._checkpoint)
             except UserError:
                 pass
-            return self._run
+            yield self._run
 
 
 def make_app(
@@ -54,16 +60,20 @@ def make_app(
     which takes longest.
     """
     live = LiveRun(path, checkpoint)
-    check_parts(without, live.newest().config.model)
+    with live.newest() as run:
+        check_parts(without, run.config.model)
 
     def page() -> str:
-        return explain(live.newest(), prompt, True, without, beside)
+        with live.newest() as run:
+            return explain(run, prompt, True, without, beside)
 
     def step(_request: Request) -> Response:
-        return JSONResponse(live.newest().step)
+        with live.newest() as run:
+            return JSONResponse(run.step)
 
     def row(request: Request) -> Response:
-        weights = dict(live.newest().model.named_parameters()).get(request.path_params["name"])
+        with live.newest() as run:
+            weights = dict(run.model.named_parameters()).get(request.path_params["name"])
         i = request.path_params["i"]
         if weights is None or weights.ndim < 2 or i >= len(weights):
             raise HTTPException(404, "there is no such row")
@@ -77,10 +87,14 @@ def make_app(
             raise HTTPException(400, "the prompt must be a text, and so must what is beside it")
         if not isinstance(off, list) or not all(isinstance(part, str) for part in off):
             raise HTTPException(400, 'without must be a list of parts, such as ["1.1"]')
-        run = live.newest()
-        if known != run.step:
-            return JSONResponse(page_data(run, text, off, second))
-        return JSONResponse(text_data(run, text, off, second, asked.get("learning") is not False))
+
+        def numbers() -> Response:
+            with live.newest() as run:
+                if known != run.step:
+                    return JSONResponse(page_data(run, text, off, second))
+                return JSONResponse(text_data(run, text, off, second, asked.get("learning") is not False))
+
+        return await run_in_threadpool(numbers)
 
     routes = [Route("/step", step), Route("/row/{name}/{i:int}", row), Route("/data", data, methods=["POST"])]
     return application(page, routes)

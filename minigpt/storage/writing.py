@@ -22,8 +22,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with beside(path) as partial:
         write_through(partial, content)
-        partial.replace(path)
-    flush_folder(path.parent)
+        settle(partial, path)
 
 
 @contextmanager
@@ -69,6 +68,12 @@ def beside(path: Path) -> Iterator[Path]:
         yield partial
     finally:
         _delete(partial)
+
+
+def settle(partial: Path, path: Path) -> None:
+    """Give what was made `beside` a path, and is on disk, its name there for good."""
+    partial.replace(path)
+    flush_folder(path.parent)
 
 
 def check_free(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,8 +20,9 @@ class Interruption:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as a request; a second one stops at once."""
-        signals = (signal.SIGINT, signal.SIGTERM)
+        """Take SIGINT and SIGTERM as a request; a second one stops at once. Only a program's main thread hears them."""
+        heard = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if heard else ()
         before = [signal.signal(number, self._request) for number in signals]
         try:
             yield

@@ -1,6 +1,7 @@
 """Trying a recipe out without leaving a run behind: two steps, or a test of learning rates."""
 
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,7 +129,10 @@ def _nowhere(config: Config, changes: dict[str, int | None], compiled: bool) -> 
             if found.name != "tokenizers":
                 link = here / found.relative_to(there)
                 link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(found.resolve())
+                try:
+                    link.symlink_to(found.resolve())
+                except OSError:  # Windows allows it to developers only
+                    (shutil.copytree if found.is_dir() else shutil.copyfile)(found, link)
         training = {**changes, "checkpoint_every": 10**12, "keep_checkpoints": 0}
         try:
             yield config.model_copy(

@@ -4,6 +4,7 @@ import urllib.error
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -77,6 +78,15 @@ def test_a_hub_data_set_is_streamed_with_its_splits(kind: str, tmp_path: Path) -
     assert documents(name, "validation") == ["v"]
     with pytest.raises(UserError, match=r"row 1 of train: no text under 'body' but an object with text, n; set"):
         documents(name, text_column="body")
+
+
+def test_a_new_commit_of_a_hub_data_set_is_another_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fingerprint(commit: str) -> str:
+        data_set = SimpleNamespace(hash=commit, as_streaming_dataset=lambda: {"train": [{"text": "a"}]})
+        monkeypatch.setattr("datasets.load_dataset_builder", lambda *_: data_set)
+        return open_source(DataConfig(source="hf:owner/texts")).fingerprint
+
+    assert fingerprint("1a2b") == fingerprint("1a2b") != fingerprint("3c4d")
 
 
 def test_a_hub_data_set_that_cannot_be_had_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,6 +177,13 @@ def test_a_large_document_is_cut_before_white_space_and_whole_again_together(mon
 class Answer(BytesIO):
     headers: ClassVar = {"Content-Length": "5"}
 
+    def __init__(self, content: bytes, address: str = "https://x/y") -> None:
+        super().__init__(content)
+        self.address = address
+
+    def geturl(self) -> str:
+        return self.address
+
 
 def test_an_address_is_fetched_once_and_its_checksum_is_checked(tmp_path: Path) -> None:
     calls = []
@@ -213,6 +230,8 @@ def test_an_address_without_network_is_a_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"https://x/y: cannot be fetched \(no route\).*data.source=PATH"):
         download("https://x/y", None, tmp_path, opener)
+    with pytest.raises(UserError, match=r"https://x/y: cannot be fetched \(it leads to http://x/z"):
+        download("https://x/y", None, tmp_path, lambda *_, **__: Answer(b"hello", "http://x/z"))
     with pytest.raises(UserError, match="use an https: address"):
         open_source(DataConfig(source="http://x/y"))
     assert Piece("a", True).ends_document

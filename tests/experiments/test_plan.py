@@ -25,6 +25,11 @@ def test_the_plan_counts_what_the_model_has(run: Path) -> None:
     assert plan["seconds"] == pytest.approx(12 * plan["seconds_per_step"])
 
 
+def test_a_recipe_without_end_has_no_plan(run: Path) -> None:
+    done = minigpt("config", RECIPE, *TINY, "data.source=null", "training.max_steps=null", cwd=run.parents[1])
+    assert (done.returncode, "set it or training.max_minutes" in done.stderr) == (2, True)
+
+
 def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
     recipe = load_recipe(RECIPE, [*TINY, "model.norm=layernorm", "model.feed_forward=gelu", "model.qk_norm=false"])
     engine = Engine(torch.device("cpu"), "float32")

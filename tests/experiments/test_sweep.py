@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,12 +13,14 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 import yaml
 from browser import chromium, needs_chromium
 from conftest import minigpt
 from forked import forked, started
 from optuna.storages._heartbeat import HeartbeatThread
 
+from minigpt.cli import sweep as command
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
@@ -299,6 +302,22 @@ def test_a_grid_queued_by_two_machines_at_once_is_searched_once(
     sweep.work(study, lambda *_: None)
     assert [trial.params["model.d_model"] for trial in sweeping.counted(study)] == [16, 32]
     assert {trial.state.name for trial in sweeping.counted(study)} == {"COMPLETE"}
+
+
+def test_workers_share_the_threads_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started_with = []
+
+    def start(_command: list[str], env: dict[str, str], **_options: object) -> Any:
+        started_with.append(env["OMP_NUM_THREADS"])
+        return SimpleNamespace(poll=lambda: 0, wait=lambda: 0, terminate=lambda: None, returncode=0)
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    plan: Any = SimpleNamespace(folder=tmp_path)
+    study: Any = None
+    command._work_together(plan, study, tmp_path / "search.yaml", 3)
+    assert started_with == ["2"] * 3
 
 
 def test_workers_share_a_study_and_end_with_the_command(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ class Answer(io.BytesIO):
 
     headers: dict[str, str] = {}  # noqa: RUF012
 
+    def geturl(self) -> str:
+        return "https://x/y.jsonl"
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """Models go into GGUF files and come back; weights of few bits are read as the format says."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from conftest import random_model
 from gguf_writing import as_run, exported, float32, gguf_bytes
 
 from minigpt.errors import UserError
+from minigpt.interop.export import export_run
 from minigpt.interop.gguf import halved, interleaved, their_name
 from minigpt.interop.gguf_file import GgufFile
 from minigpt.interop.gguf_import import read_gguf
@@ -57,6 +59,21 @@ def test_a_model_comes_back(family: str, dtype: str, tmp_path: Path) -> None:
     assert (logits(again.model) - expected).square().mean().sqrt() <= TOLERANCE[dtype] * expected.std()
     assert again.config.model.norm_epsilon == run.config.model.norm_epsilon
     assert again.config.sampling.begin_document is False
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "folder"])
+def test_what_is_exported_is_on_disk(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed, fsync = set[int](), os.fsync
+
+    def flush(descriptor: int) -> None:
+        flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    kind = "gguf" if name.endswith("gguf") else "huggingface"
+    export_run(as_run(ByteTokenizer()), path := tmp_path / name, kind)
+    files = [path] if path.is_file() else list(path.iterdir())
+    assert {file.stat().st_ino for file in (tmp_path, *files)} <= flushed
 
 
 def test_a_file_is_what_its_dtype_says(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_what_is_no_text_for_this_model_is_told(client: TestClient, prompt: obje
     assert client.post("/data", content=b'{"prompt": "A", "beside": 7}').status_code == 400
     for content in (b"no JSON", b"[" * 99_000, b"[]", b"7", b'{"prompt": "a", "step": []}'):
         assert client.post("/data", content=content).status_code in (200, 400)
+
+
+def test_several_who_ask_at_once_get_the_same_numbers(run: Path) -> None:
+    app = live.make_app(run, "last", "A cat", ["1.1"])
+
+    def ask_once(path: str) -> str:
+        client = TestClient(app, base_url=HERE)
+        return (client.get("/") if path == "/" else ask(client, "A cat")).text
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask_once, ["/", "/data"] * 8))
+    assert len(set(answers[::2])) == len(set(answers[1::2])) == 1
 
 
 def test_rows_of_matrices_and_no_others(client: TestClient, run: Path) -> None:

@@ -18,8 +18,15 @@ def files(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
-@pytest.mark.parametrize("prepared", [True, False])
-def test_a_dry_run_trains_and_evaluates_and_writes_nothing(prepared: bool, run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("prepared", "links"), [(True, True), (True, False), (False, True)])
+def test_a_dry_run_trains_and_evaluates_and_writes_nothing(
+    prepared: bool, links: bool, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(f"Windows links {path} to {target} for developers only")
+
+    if not links:
+        monkeypatch.setattr(Path, "symlink_to", refuse)
     place = run.parents[1] if prepared else tmp_path
     before = files(place)
     done = minigpt("train", RECIPE, *TINY, "--dry-run", cwd=place)
