@@ -76,7 +76,7 @@ def describe(name: str) -> str:
 
 def layer_of(part: str) -> int:
     """The layer that a part is in, from 1."""
-    return int(part.partition(".")[0])
+    return int(part.removesuffix(MEAN).partition(".")[0])
 
 
 def _own(part: str, config: ModelConfig) -> dict[int, slice]:
@@ -203,6 +203,11 @@ def spelt(run: Run, token: int) -> str:
     return label(run.tokenizer.token_bytes[token])
 
 
+def percent(share: float) -> str:
+    """A probability for people, which is never quite 0 or 1."""
+    return "<0.1%" if share < TOLD else ">99.9%" if 1 - TOLD <= share < 1 else f"{share:.1%}"
+
+
 def consequences(run: Run, prompt: str, names: Sequence[str]) -> list[str]:
     """For people: how likely the likeliest next words are with parts as they are and changed, those of both sides."""
     ids = run.encode_prompt(prompt)
@@ -210,6 +215,6 @@ def consequences(run: Run, prompt: str, names: Sequence[str]) -> list[str]:
     whole, rest = torch.from_numpy(logits).softmax(-1)
     words = dict.fromkeys([*whole.topk(3).indices.tolist(), *rest.topk(3).indices.tolist()])
     told = [word for word in words if max(whole[word], rest[word]) >= TOLD]
-    lines = [f"  P({spelt(run, word)}) {whole[word]:.1%} → {rest[word]:.1%}" for word in told]
+    lines = [f"  P({spelt(run, word)}) {percent(whole[word])} → {percent(rest[word])}" for word in told]
     over = [f"  (mean: over {usual_work(run)[1]})"] if any(name.endswith(MEAN) for name in names) else []
     return [f"without {' and '.join(map(describe, names))}:", *lines, *over]

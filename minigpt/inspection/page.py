@@ -63,6 +63,7 @@ def explain(
         script=Markup("\n".join(_template(f"explain/{name}.js") for name in SCRIPTS)),  # noqa: S704 - our own files
         data=_embedded(page_data(run, prompt, without, beside)),
         model=run.config.model,
+        sampling=run.config.sampling,
         step=run.step,
         live=live,
         report=home and run.folder.report.exists(),
@@ -139,7 +140,8 @@ def matrices(model: GPT) -> Iterator[dict[str, Any]]:
         short = name.removesuffix(".weight")
         if short.startswith("blocks."):
             short = short.split(".", 2)[2]
-        words = WORDS[short.removesuffix(".bias")] + (", biases" if short.endswith(".bias") else "")
+        both = " and output" if name == "token_embedding.weight" and config.tie_embeddings else ""
+        words = WORDS[short.removesuffix(".bias")] + both + (", biases" if short.endswith(".bias") else "")
         row = seen.setdefault(
             short, {"name": short, "words": words, "shape": " × ".join(map(str, parameter.shape)), "n": 0, "flops": 0}
         )

@@ -63,10 +63,10 @@ def switches_data(run: Run, traced: Trace, asked: Sequence[str], every: bool, me
         shares = torch.tensor(logits).softmax(-1)[words].tolist()
         switched["+".join(row)] = {
             "label": " and ".join(map(describe, row)),
-            "shares": [round(share, 6) for share in shares],
+            "shares": [_six(share) for share in shares],
             "guesses": guesses(logits[None])[0],
         }
-    before = [round(float(share), 6) for share in traced.probabilities[-1][words]]
+    before = [_six(share) for share in traced.probabilities[-1][words]]
     mean = usual_work(run)[1] if small or any(name.endswith(MEAN) for name in asked) else None
     return {"words": words, "before": before, "without": switched, "asked": "+".join(asked), "mean": mean}
 
@@ -89,7 +89,7 @@ def beside_data(run: Run, token_ids: list[int], text: str, other_ids: list[int])
     shift = len(other_ids) - len(token_ids)
 
     def shares(logs: NDArray[np.float64]) -> list[float]:
-        return [float(f"{share:.6g}") for share in np.exp(logs)]
+        return [_six(share) for share in np.exp(logs)]
 
     return {
         "text": text,
@@ -103,6 +103,11 @@ def beside_data(run: Run, token_ids: list[int], text: str, other_ids: list[int])
         ],
         "carried": [[shares(cell) for cell in row] for row in found.carried],
     }
+
+
+def _six(share: float) -> float:
+    """With six digits."""
+    return float(f"{share:.6g}")
 
 
 def guesses(logits: Numbers) -> list[list[list[float]]]:

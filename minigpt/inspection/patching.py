@@ -19,6 +19,7 @@ from minigpt.inspection.intervene import (
     describe,
     layer_of,
     parts,
+    percent,
     spelt,
     work,
 )
@@ -92,7 +93,7 @@ def differences(run: Run, prompt: str, beside: str) -> list[str]:
 
     def moved(after: NDArray[np.float64]) -> str:
         sides = zip(found.words, np.exp(found.first), np.exp(after), strict=True)
-        return ", ".join(f"P({spelt(run, word)}) {here:.1%} → {there:.1%}" for word, here, there in sides)
+        return ", ".join(f"P({spelt(run, word)}) {percent(here)} → {percent(there)}" for word, here, there in sides)
 
     lines = [f"beside {beside!r}: {moved(found.second)}; with one part as it was there:"]
     for i, j in sorted(moves, key=moves.__getitem__, reverse=True)[:TOLD]:

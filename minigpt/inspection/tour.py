@@ -7,8 +7,9 @@ from minigpt.errors import UserError
 from minigpt.inspection.packing import ROOM
 from minigpt.inspection.page_data import text_data
 from minigpt.runs import Run
+from minigpt.tokenizers import build_tokenizer, load_tokenizer
 from minigpt.tokenizers.compare import tokenize, visible
-from minigpt.tokenizers.find import find_tokenizer
+from minigpt.tokenizers.find import STORIES
 
 SENTENCES = ("A cat sat.", "Alice gave Bob her book")
 
@@ -22,11 +23,13 @@ def tour_data(run: Run) -> dict[str, Any]:
     for text in SENTENCES if run.model.n_parameters() <= ROOM else ():
         with suppress(UserError):
             texts[text] = text_data(run, text, learning=False, others=False)
-    others = [(name, find_tokenizer(name)(SENTENCES[0])) for name in ("character", "byte")]
-    for name, tokenizer in [(run.folder.path.name, run.tokenizer), *others]:
+    tokenizers = {"this model": run.tokenizer, "subwords": load_tokenizer(STORIES)}
+    if run.tokenizer.kind != "byte":
+        tokenizers["bytes"] = build_tokenizer("byte", 0, [])
+    for name, tokenizer in tokenizers.items():
         with suppress(UserError):
             tokens = tokenize(SENTENCES[0], name, tokenizer).tokens
             sides.append(
                 {"name": name, "vocabulary": tokenizer.vocab_size, "pieces": [visible(token.piece) for token in tokens]}
             )
-    return {"texts": texts, "sides": sides}
+    return {"sentences": SENTENCES, "texts": texts, "sides": sides}

@@ -60,8 +60,9 @@ class RateTest:
             found = f"the loss did not fall at rates {tried}; try another optimizer.learning_rate"
         else:
             risen = [self.rates[i] for i in range(self.lowest, len(self.rates)) if self._has_risen(i)]
-            found = f"of the rates {tried}, the loss fell from {self._done(BEGUN):.2g} to {self.rates[self.lowest]:.2g}"
-            found += f" and began to rise at {risen[0]:.2g}" if risen else ", and did not rise"
+            fell = f"{self._done(BEGUN):.2g} to {self.rates[self.lowest]:.2g}"
+            rose = f" and rose again from {risen[0]:.2g} on" if risen else ", and did not rise again"
+            found = f"at rates of {fell} the loss fell{rose} (tried: {tried})"
         return [*(["stopped: higher rates were not tried"] if self.stopped else []), found]
 
     def _done(self, share: float) -> float:

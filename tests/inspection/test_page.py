@@ -98,8 +98,8 @@ def test_the_numbers_on_the_screen_are_those_of_the_model(page: Any, loaded: Run
     for _ in range(token + 1):
         page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowRight")
-    assert re.fullmatch(r"·sat looks at .+: [\d.]+%", page.text_content("#picked"))
-    shown = page.text_content("#score-sum b")
+    assert re.fullmatch(r"·sat looks at .+: [\d.]+% why\?", page.text_content("#picked"))
+    shown = page.text_content("#score-sum button")
     close([float(shown)], [attention.scores[head, token, 1]])
     content, position = (
         float(b) for b in page.eval_on_selector_all("#terms-sum b", "all => all.map(b => b.innerText)")
@@ -122,7 +122,8 @@ def test_the_sliders_give_the_probabilities_that_sampling_would(page: Any, trace
         settings = SamplingConfig(temperature=temperature, top_k=top_k or None, top_p=top_p if top_p < 1 else None)
         expected = next_token_probabilities(logits, torch.zeros_like(logits, dtype=torch.bool), settings)[0]
         for item in page.query_selector_all("#distribution li"):
-            share = float(item.query_selector(":scope > span:last-child").text_content().rstrip("%")) / 100
+            told = item.query_selector(":scope > span:last-child").text_content()
+            share = 0 if told == "cut" else float(told.strip("<>%")) / 100
             assert share == pytest.approx(expected[int(item.get_attribute("data-token"))].item(), abs=0.006)
 
 
@@ -180,7 +181,9 @@ def test_the_training_slider_goes_through_the_checkpoints(page: Any, run: Path, 
     told = ", ".join(f"{line['validation_loss']:.2f} at step {line['step']}" for line in evaluated)
     assert page.get_attribute("#losses", "aria-label").endswith(told)
     first = trace(load_run(run, "0").model, traced.token_ids)
-    close(shares(page, "#stage-matrix"), first.layers[0].attention.weights[0, -1])
+    layer, head = page.evaluate("[state.layer, state.head]")
+    close(shares(page, "#stage-matrix"), first.layers[layer].attention.weights[head, -1])
+    assert page.text_content("#stage-head").endswith(f"layer {layer + 1}, head {head + 1}")
 
 
 @needs_chromium
@@ -404,7 +407,7 @@ def test_every_number_opens_the_sum_that_made_it(page: Any, traced: Trace) -> No
           for (const what of Object.keys(QUANTITIES).filter(what => what !== "position"))
             for (const token of ["normed", "logit"].includes(what) ? [last()] : [0, 3])
               for (const [layer, head] of [[0, 0], [1, 1]]) {
-                const place = { what, layer, head, token }, numbers = values(place);
+                const place = { what, layer, head, token, key: 0 }, numbers = values(place);
                 for (const i of [0, numbers.length - 1]) {
                   const { terms } = await QUANTITIES[what].made({ ...place, i }), shares = what === "weight";
                   const sum = shares ? parseFloat(terms[i].shown) / 100 : total(terms.map(term => term.x * term.w));
@@ -417,7 +420,7 @@ def test_every_number_opens_the_sum_that_made_it(page: Any, traced: Trace) -> No
     )
     assert wrong == []
     best = int(traced.logits[-1].argmax())
-    page.focus("#distribution .logit")
+    page.focus("#distribution .number")
     page.keyboard.press("Enter")
     page.wait_for_selector("#sum:not([hidden])")
     assert float(page.text_content("#sum-terms tr:last-child b")) == pytest.approx(traced.logits[-1][best], abs=0.06)
@@ -429,12 +432,12 @@ def test_every_number_opens_the_sum_that_made_it(page: Any, traced: Trace) -> No
     page.wait_for_selector("#sum-title:has-text('vector after the layer')")
     page.keyboard.press("Escape")
     assert page.is_hidden("#sum")
-    assert page.evaluate("document.activeElement.className") == "logit"
+    assert page.evaluate("document.activeElement.className") == "number"
     page.focus("#neurons canvas")
     page.keyboard.press("ArrowRight")
     assert page.get_attribute("#neurons canvas", "aria-valuetext").startswith("1: ")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#sum-title:has-text('input z of the neurons 1 of')")
+    page.wait_for_selector("#sum-title:has-text('input z of the neurons, number 1, at')")
 
 
 @needs_chromium

@@ -143,7 +143,7 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         for part in ("layer 1, head 1", "layer 2, neurons"):
             page.click(f"#switches [aria-label='without {part}']")
         page.wait_for_selector("#what-if-sum:has-text('without layer 1, head 1 and layer 2, neurons')")
-        page.wait_for_selector("#update-sum:has-text('Loss on this text')")
+        page.wait_for_selector("#learning[aria-busy=false] #update-sum:has-text('Loss on this text')")
         assert (
             page.eval_on_selector_all("#surprisals .chip", "all => all.length") == page.evaluate("D.tokens.length") - 1
         )

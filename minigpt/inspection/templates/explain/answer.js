@@ -3,7 +3,7 @@
 function drawNeurons() {
   const L = layer(), { token } = state, hidden = at(L.hidden, token);
   const strongest = Array.from(hidden, (x, i) => [i, x]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 8);
-  const names = make("div", { id: "strongest" }, make("h3", {}, "The strongest neurons, and where in other texts they fire most"), ...strongest.map(([i, x]) =>
+  const names = make("div", { id: "strongest" }, make("h3", {}, "The strongest neurons, and where in other texts they fire most, either way"), ...strongest.map(([i, x]) =>
     make("div", {}, chip(`neuron ${i}`, number(x)), make("ul", {}, ...firings(i)))));
   drawCurve(at(L.gate ?? L.up, token));
   const show = (what, name, label) => strip(name, at(L[what], token), { what, token, layer: state.layer }, label);
@@ -25,7 +25,7 @@ function drawLens() {
 function distribution(logits, temperature, topK, topP) {
   const order = Array.from(logits, (_, i) => i).sort((a, b) => logits[b] - logits[a]);
   const kept = new Set(temperature < 1e-4 ? order.slice(0, 1) : order);
-  const share = tokens => { const top = logits[order[0]]; const powers = tokens.map(i => Math.exp((logits[i] - top) / Math.max(temperature, 1e-4))); const sum = powers.reduce((a, b) => a + b, 0); return powers.map(x => x / sum); };
+  const share = tokens => { const top = logits[order[0]]; const powers = tokens.map(i => Math.exp((logits[i] - top) / Math.max(temperature, 1e-4))), sum = total(powers); return powers.map(x => x / sum); };
   if (topK) order.forEach(i => { if (logits[i] < logits[order[Math.min(topK, order.length) - 1]]) kept.delete(i); });
   const left = order.filter(i => kept.has(i));
   let before = 0;
@@ -43,27 +43,21 @@ function drawCurve(inputs) {
   $("curve").setAttribute("aria-label", `The curve ${D.model.feed_forward === "swiglu" ? "silu" : "gelu"} with this token's ${inputs.length} neurons: ${inputs.filter(h => h > 0).length} are right of 0, where it rises`);
 }
 
-/* A word's logit, which opens its sum. */
-function logit(token) {
-  const button = make("button", { class: "logit" }, at(D.logits)[token].toFixed(1));
-  button.title = `the sum that is the logit of ${D.vocabulary[token]}`;
-  button.onclick = () => openSum({ what: "logit", token: last(), i: token });
-  return button;
-}
-
 function drawNext() {
   const [temperature, topK, topP] = ["temperature", "top-k", "top-p"].map(id => Number($(id).value));
   $("temperature-value").value = temperature.toFixed(2);
   $("top-k-value").value = topK || "off";
   $("top-p-value").value = topP >= 1 ? "off" : topP.toFixed(2);
+  ["temperature", "top-k", "top-p"].forEach(id => $(id).setAttribute("aria-valuetext", $(`${id}-value`).value));
   const { order, shares, kept } = distribution(at(D.logits), temperature, topK, topP >= 1 ? 2 : topP);
   $("distribution").replaceChildren(...order.slice(0, 12).map(token => {
     const written = D.continuations.findIndex(one => one.id === token);
     const name = written < 0 ? make("span", {}, D.vocabulary[token]) : make("button", { "aria-pressed": written === state.candidate }, D.vocabulary[token]);
     if (written >= 0) name.onclick = () => pick({ candidate: written });
-    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), logit(token), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, percent(shares[token])));
+    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), opens({ what: "logit", token: last(), i: token }, at(D.logits)[token].toFixed(1)), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, kept.has(token) ? percent(shares[token]) : "cut"));
   }));
   strips("final", strip("the last token's vector after all layers, normalised", at(D.normed), { what: "normed", token: last() }));
   const chosen = D.continuations[state.candidate];
-  $("continuation").replaceChildren(D.prompt, make("mark", {}, chosen.text), " …");
+  $("continuation").replaceChildren(D.prompt, make("mark", {}, chosen.text || D.vocabulary[chosen.id]), chosen.text ? " …" : "");
+  if ($("append")) $("append").disabled = !chosen.next;
 }

@@ -23,8 +23,12 @@ function drawArcs() {
     const reach = 1.3 * Math.min(height - 10, 18 + 0.5 * Math.abs(x[token] - x[i]));
     const line = i === token ? `M${x[i] - 7},${height} C${x[i] - 20},${height - 40} ${x[i] + 20},${height - 40} ${x[i] + 7},${height}`
       : `M${x[token]},${height} C${x[token]},${height - reach} ${x[i]},${height - reach} ${x[i]},${height}`;
-    return make("path", { d: line, "stroke-width": 1 + 11 * weights[i], "stroke-opacity": 0.15 + 0.85 * weights[i] }, make("title", {}, percent(weights[i])));
+    return make("path", { d: line, "stroke-width": 1 + 11 * weights[i], "stroke-opacity": 0.15 + 0.85 * weights[i] });
   });
+  $("arcs").readAt = event => {
+    const at = (event.clientX - $("arcs").getBoundingClientRect().left) * width / $("arcs").clientWidth, i = x.findIndex((middle, j) => Math.abs(middle - at) <= widths[j] / 2);
+    return i >= 0 && i <= token ? looks(layer().weights, [state.head], token, i) : "";
+  };
   const words = D.tokens.map(({ piece }, i) => make("text", { x: x[i], y: height + 18, "text-anchor": "middle", "font-weight": i === token ? 700 : 400 }, piece));
   $("arcs").replaceChildren(...arcs, ...words);
   const box = $("arcs").parentElement, scale = $("arcs").clientWidth / width;
@@ -38,7 +42,7 @@ function drawAttention() {
   strips("qkv", show("attention_input", "input z, normalised"), show("query"), show("key"), show("value"),
     ...(changed ? [show("placed_query", "query" + changed), show("placed_key", "key" + changed)] : []));
   drawMatrix($("matrix"), L.weights, [head], [token, state.key]);
-  $("picked").textContent = looks(L.weights, [head], token, state.key);
+  $("picked").replaceChildren(looks(L.weights, [head], token, state.key) + " ", opens({ what: "weight", layer: state.layer, head, token, i: state.key }, "why?"));
   drawScore();
   const weights = at(L.weights, head, token), strongest = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]).slice(0, 4).filter(i => weights[i] >= 0.005);
   $("mixture").textContent = strongest.map(i => `${weights[i].toFixed(2)} · value(${D.tokens[i].piece})`).join(" + ") + (strongest.length <= token ? " + …" : "");
@@ -81,10 +85,24 @@ $("matrix").onkeydown = event => step(event, ARROWS, ([row, column]) => {
 function drawScore() {
   const L = layer(), { token, key, head } = state;
   const query = at(L.placed_query, head, token), label = at(L.placed_key, group(), key);
-  const products = query.map((x, i) => x * label[i]), sum = products.reduce((a, b) => a + b, 0), root = Math.sqrt(D.model.d_head);
+  const there = { layer: state.layer, head, token, key }, products = values({ ...there, what: "product" }), sum = total(products), root = Math.sqrt(D.model.d_head);
   const names = [D.tokens[token].piece, D.tokens[key].piece];
   const words = make("p", { id: "score-sum" }, `${Array.from(products.slice(0, 3), number).join(" + ")} + … = ${number(sum)}; divided by √${D.model.d_head} = ${number(root)} this is the score `,
-    make("b", {}, number(sum / root)), `; softmax over all that ${names[0]} may see makes it `, make("b", {}, percent(at(L.weights, head, token)[key])), ".");
-  strips("score", strip(`query of ${names[0]}`, query, { what: "placed_query", layer: state.layer, head, token }), strip(`key of ${names[1]}`, label, { what: "placed_key", layer: state.layer, head, token: key }), strip("their products, number by number", products), words);
+    opens({ ...there, what: "score", i: key }, number(sum / root)), `; softmax over all that ${names[0]} may see makes it `, opens({ ...there, what: "weight", i: key }, percent(at(L.weights, head, token)[key])), ".");
+  strips("score", strip(`query of ${names[0]}`, query, { ...there, what: "placed_query" }), strip(`key of ${names[1]}`, label, { ...there, what: "placed_key", token: key }), strip("their products, number by number", products, { ...there, what: "product" }), words);
   drawTerms();
+}
+
+const word = i => D.tokens[i].piece.replace(/^·(?=.)/, "");
+const find = text => D.tokens.findIndex((_, i) => word(i) === text);
+
+/* The head that shows best how one token listens to another: "her" to "Alice", where both are tokens, or the last to any. */
+function tellingPair() {
+  const [from, to] = [find("her"), find("Alice")], known = from > to && to >= 0, token = known ? from : last();
+  let found = { layer: 0, head: 0, key: 0 }, most = -1;
+  D.layers.forEach((L, layer) => { for (let head = 0; head < D.model.n_heads; head++) for (let key = known ? to : 1; key < (known ? to + 1 : token); key++) {
+    const share = at(L.weights, head, token)[key];
+    if (share > most) { most = share; found = { layer, head, key }; }
+  } });
+  return { token, ...found };
 }

@@ -24,7 +24,7 @@ const wide = matchMedia("(min-width: 40rem)");
    `place` says which vector of the way it is: a cell then opens the sum that made it (sums.js). */
 function strip(name, vector, place = null, label = i => i) {
   const extreme = vector.reduce((most, x) => Math.abs(x) > Math.abs(most) ? x : most, 0), end = vector.length - 1, columns = wide.matches ? 64 : 32;
-  const cells = paint(make("canvas", { class: "cells", role: "slider", tabindex: 0, "aria-label": name, "aria-valuemin": 0, "aria-valuemax": end }), vector, columns, Math.abs(extreme));
+  const cells = paint(make("canvas", { class: "cells reads", role: "slider", tabindex: 0, "aria-label": name, "aria-valuemin": 0, "aria-valuemax": end }), vector, columns, Math.abs(extreme));
   cells.style.height = `${1.5 * cells.height}rem`;
   let here = 0;
   const tell = i => `${label(i)}: ${number(vector[i])}`;
@@ -42,6 +42,13 @@ function strip(name, vector, place = null, label = i => i) {
   cells.onblur = () => tip("");
   const numbers = make("details", {}, make("summary", {}, "numbers"), make("p", {}, Array.from(vector, number).join("  ")));
   return make("div", { class: "strip", "data-name": name }, make("span", {}, name, make("span", {}, `${vector.length} numbers, largest ${number(extreme)}`)), cells, numbers);
+}
+
+/* A number that opens the sum that made it, where the panel tells it. */
+function opens(place, words) {
+  const button = make("button", { class: "number", "aria-label": `${words}: ${title(place)}` }, words);
+  button.onclick = () => openSum(place);
+  return button;
 }
 
 /* New strips in the place of old ones; numbers that were unfolded stay so. */
@@ -74,14 +81,16 @@ function tip(text, x, y) {
   reading.style.left = within(x + 12, innerWidth - reading.offsetWidth - 8) + "px";
   reading.style.top = Math.max(0, y - 34) + "px";
 }
-document.addEventListener("pointermove", event => tip(event.target.readAt ? event.target.readAt(event) : "", event.clientX, event.clientY));
+["pointermove", "pointerdown"].forEach(kind => document.addEventListener(kind, event => tip(event.target.closest?.(".reads")?.readAt(event), event.clientX, event.clientY)));
+document.addEventListener("scroll", () => tip(""), { passive: true });
+document.addEventListener("keydown", event => { if (event.key === "Escape") tip(""); });
 
 /* Arrow keys that move by so much: in a table, by rows and columns. */
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 function step(event, moves, apply) {
   const move = moves[event.key];
-  if (move !== undefined) { event.preventDefault(); apply(move); }
+  if (move !== undefined && !event.altKey && !event.ctrlKey && !event.metaKey) { event.preventDefault(); apply(move); }
 }
 
 const last = () => D.tokens.length - 1, within = (x, most) => Math.max(0, Math.min(most, x));

@@ -1,6 +1,7 @@
 /* What heads and neurons usually do, on text that the model did not learn from. */
 
-const HOLDS = 0.5, ABOVE = 1.5;  // a rule is a head's habit at such a share of places, so many times that of chance
+/* A rule is a head's habit at such a share of places, so many times that of chance. The one that contains all others counts where none of them does. */
+const HOLDS = [[0.5, 1.5], [0.1, 2.5]], MOST = 3, WIDEST = "its own document";
 
 function drawHabits() {
   const table = $("habit-table"), heads = D.habits ? D.habits.heads.flat() : [];
@@ -18,7 +19,8 @@ function habitRow({ habits, pairs }, i) {
   const n = D.model.n_heads, head = { layer: Math.floor(i / n), head: i % n };
   const button = make("button", {}, `layer ${head.layer + 1}, head ${head.head + 1}`);
   button.onclick = () => { Object.assign(state, head); look(state.token); };
-  const held = habits.filter(one => one.share >= HOLDS && one.share >= ABOVE * one.chance);
+  const above = one => one.share / one.chance, all = habits.filter(one => HOLDS.some(([least, times]) => one.share >= least && above(one) >= times)).sort((a, b) => above(b) - above(a));
+  const narrow = all.filter(one => one.rule !== WIDEST), held = (narrow.length ? narrow : all).slice(0, MOST);
   const habit = one => make("div", {}, make("span", { class: "chip" }, one.rule), ` ${percent(one.share)} `, make("small", {}, `of ${one.places.toLocaleString("en")} places; by chance ${percent(one.chance)}; mean weight ${percent(one.weight)}`));
   const none = habits[0] ? ["no single rule; most often:", habit(habits[0])] : ["too short a text"];
   return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, ...(held.length ? held.map(habit) : none)),

@@ -1,10 +1,12 @@
 /* How surprising each word is, before and after one step of gradient descent on this very text. */
-function drawLearning() {
+function drawLearning(pending = false) {
   const { learning } = D;
+  $("learning").setAttribute("aria-busy", pending);
+  if (pending) return;  // what is there stays until then
   $("learning").hidden = !learning;
   if (!learning) return;
   const update = learning.updates && learning.updates[state.update], nats = (update || learning).surprisals;
-  const mean = numbers => numbers.reduce((a, b) => a + b, 0) / numbers.length, { least } = learning;
+  const mean = numbers => total(numbers) / numbers.length, { least } = learning;
   $("guessing").textContent = `ln ${D.model.vocab_size.toLocaleString("en")} = ${learning.guessing.toFixed(2)}`;
   $("surprisals").replaceChildren(...D.tokens.slice(1).map((token, i) => make("span", { class: "chip", style: `background:${colour(-Math.min(nats[i], learning.guessing), learning.guessing / LEGIBLE)}` }, token.piece + " ", make("small", {}, nats[i].toFixed(2)), ...(i < least.length ? [make("small", { class: "least" }, ` / ${least[i].toFixed(2)}`)] : []))));
   $("unknown").textContent = learning.unknown;
@@ -43,6 +45,7 @@ function drawTraining() {
   $("stage").setAttribute("aria-valuetext", `step ${stage.step}`);
   drawLosses(stage.step);
   chips($("stage-guesses"), stage.guesses);
+  $("stage-head").textContent = `Who looked at whom in layer ${state.layer + 1}, head ${state.head + 1}`;
   drawMatrix($("stage-matrix"), stage.weights, [state.layer, state.head]);
-  $("stage-matrix").setAttribute("aria-label", `At step ${stage.step}: ` + D.tokens.map((_, j) => looks(stage.weights, [state.layer, state.head], last(), j)).join(", "));
+  $("stage-matrix").setAttribute("aria-label", `Layer ${state.layer + 1}, head ${state.head + 1} at step ${stage.step}: ` + D.tokens.map((_, j) => looks(stage.weights, [state.layer, state.head], last(), j)).join(", "));
 }

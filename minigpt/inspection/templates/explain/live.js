@@ -7,13 +7,13 @@ async function ask(learning = false) {
   clearTimeout(later);
   try {
     const answer = await fetch("data", { method: "POST", body: JSON.stringify({ prompt: $("prompt").value, step: (own ?? D).step, without: [...state.off], beside: learning && $("second").value || null, learning }) });
-    const data = await answer.json();
+    const told = answer.headers.get("content-type")?.includes("json"), data = told ? await answer.json() : { error: "minigpt could not work that out; the window in which it runs says why" };
     if (mine !== asked) return;
     $("trouble").textContent = data.error || "";
     if (data.error) return;
     if (own) { own = { ...own, ...data }; return; }  // during the tour: it is there when she leaves
     if (learning && !data.map) { const { switches, beside, learning } = data; Object.assign(D, { switches, beside, learning }); drawSwitches(); drawBeside(); return drawLearning(); }
-    take(data);
+    take(data, !data.map);
     if (!data.map || $("second").value) later = setTimeout(ask, 400, true);
   } catch { $("trouble").textContent = "minigpt does not answer; is it still running?"; }
 }

@@ -38,8 +38,9 @@ function embeddingRow(token) {
 const total = numbers => numbers.reduce((a, b) => a + b, 0);
 const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
 /* As many digits as are right. */
-const number = x => x.toFixed(D.coarse ? (Math.abs(x) >= 20 ? 0 : Math.abs(x) >= 2 ? 1 : 2) : Math.abs(x) >= 100 ? 0 : Math.abs(x) >= 10 ? 1 : 3);
-const percent = x => x > 0 && x < 0.0005 ? "<0.1%" : x < 1 && x >= 0.9995 ? ">99.9%" : (100 * x).toFixed(1) + "%";
+const digits = size => D.coarse ? (size >= 20 ? 0 : size >= 2 ? 1 : 2) : size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 3 : 4;
+const number = x => x.toFixed(digits(Math.abs(x))).replace(/^-(0\.?0*)$/, "$1");
+const percent = x => x < 0.0005 ? "<0.1%" : x < 1 && x >= 0.9995 ? ">99.9%" : (100 * x).toFixed(1) + "%";
 const layer = () => D.layers[state.layer];
 const groupOf = head => Math.floor(head * D.model.n_kv_heads / D.model.n_heads);
 const group = () => groupOf(state.head);

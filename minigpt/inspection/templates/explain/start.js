@@ -21,13 +21,13 @@ function look(token) {
 
 /* Keys: arrows move among the tokens. */
 $("tokens").onkeydown = event => step(event, { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }, move => look(within(state.token + move, last())));
-$("layer").onchange = event => { state.layer = Number(event.target.value); look(state.token); };
+$("layer").onchange = event => toLayer(Number(event.target.value));
 $("head").onchange = event => { state.head = Number(event.target.value); look(state.token); };
 $("rate").oninput = event => pick({ update: Number(event.target.value) });
 $("stage").oninput = event => pick({ stage: Number(event.target.value) });
 ["for", "against"].forEach(id => { $(id).onchange = drawOrigin; });
 ["temperature", "top-k", "top-p"].forEach(id => { $(id).oninput = drawNext; });
-$("temperature").value = D.sampling.temperature;
+$("temperature").value = 1;
 $("top-k").value = D.sampling.top_k || 0;
 $("top-p").value = D.sampling.top_p || 1;
 
@@ -36,17 +36,19 @@ $("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabul
 const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
 ["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
 
-function read() { drawWay(); look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawBeside(); drawLearning(); }
+function read(pending = false) { look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawBeside(); drawLearning(pending); listChapters(); findChapter(); }
 
 function start() { readPalette(); drawMap(); drawAnalogy(); read(); }
 
-/* Other numbers: of another text, or of newer weights as well. */
-function take(data) {
+/* Other numbers: of another text, or of newer weights as well. The step of learning on it may be yet to come. */
+function take(data, pending = false) {
   D = { ...D, ...data };
   $("step").textContent = D.step.toLocaleString("en");
   Object.assign(state, { token: last(), candidate: 0, update: 0, stage: D.stages.length - 1 });
-  if (data.map) start(); else read();
+  if (data.map) start(); else read(pending);
 }
 
+Object.assign(state, tellingPair());
 start();
+history.replaceState({ layer: state.layer }, "");
 [wide, matchMedia("(prefers-color-scheme: dark)"), matchMedia("(forced-colors: active)")].forEach(media => { media.onchange = () => { $("heads").shown = null; start(); }; });

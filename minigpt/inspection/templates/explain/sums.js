@@ -34,7 +34,7 @@ function norm(p, input, name, kind = D.model.norm) {
   return { text: `The number before, divided by the vector's scale ${number(scale)} (${mean ? "its standard deviation" : "the root of its mean square"}) and times the learned gain ${number(gain)}.`, terms };
 }
 
-const sumOf = (text, ...terms) => ({ text, terms: terms.map(([from, w = 1]) => ({ from, x: valueOf(from), w })) });
+const sumOf = (text, ...terms) => ({ text, terms: terms.map(([from, w = 1, other]) => ({ from, x: valueOf(from), w, other })) });
 
 /* Pairs of numbers (i, i + K/2) are turned together, each by an angle that grows with the position. */
 function placed(p, input) {
@@ -78,24 +78,25 @@ const QUANTITIES = {
   normed_key: normedHead("key", "k_norm"),
   placed_query: { name: "query, at its position", numbers: ofHead("placed_query"), made: p => placed(p, { ...p, what: headInput("query") }) },
   placed_key: { name: "key, at its position", numbers: ofGroup("placed_key"), made: p => placed(p, { ...p, what: headInput("key") }) },
+  product: { name: "query times key", numbers: p => { const key = values({ ...p, what: "placed_key", token: p.key }); return values({ ...p, what: "placed_query" }).map((x, i) => x * key[i]); }, made: p => { const key = { ...p, what: "placed_key", token: p.key }; return sumOf(`For ${D.tokens[p.key].piece}.`, [{ ...p, what: "placed_query" }, valueOf(key), key]); } },
   score: { name: "score", numbers: p => Array.from({ length: p.token + 1 }, (_, i) => dot(values({ ...p, what: "placed_query" }), values({ ...p, what: "placed_key", token: i })) / Math.sqrt(D.model.d_head)), made: score, index: i => `for ${D.tokens[i].piece}` },
   weight: { name: "attention weight", numbers: p => ofHead("weights")(p).subarray(0, p.token + 1), made: p => softmax(p, "Softmax over all tokens that may be seen", upTo(p, "score")), index: i => `for ${D.tokens[i].piece}` },
-  mixed: { name: "weighted sum of values", numbers: ofHead("mixed"), made: p => { const weights = ofHead("weights")(p); return sumOf("The same number of every value, times how much its token is looked at.", ...D.tokens.slice(0, p.token + 1).map((_, token) => [{ ...p, what: "value", token }, weights[token]])); } },
+  mixed: { name: "weighted sum of values", numbers: ofHead("mixed"), made: p => { const weights = ofHead("weights")(p); return sumOf("The same number of every value, times how much its token is looked at.", ...D.tokens.slice(0, p.token + 1).map((_, token) => [{ ...p, what: "value", token }, weights[token], { ...p, what: "weight", i: token }])); } },
   attention_output: { name: "output of attention", numbers: of("attention_output"), made: p => linear(weightOf(p, "attention.o_proj"), p.i, Array.from({ length: D.model.n_heads }, (_, head) => each({ ...p, what: "mixed", head })).flat(), "What all heads have gathered, times one column of the output projection.") },
   between: { name: "vector after attention", numbers: of("between"), made: p => sumOf("What came in, and what attention adds.", [before(p)], [{ ...p, what: "attention_output" }]) },
   feed_forward_input: { name: "input z of the neurons", numbers: of("feed_forward_input"), made: p => norm(p, { ...p, what: "between" }, weightOf(p, "feed_forward_norm")) },
   gate: { name: "gate", numbers: of("gate"), made: into("gate_proj") },
   up: { name: "h", numbers: of("up"), made: into("up_proj") },
-  hidden: { name: "neuron", numbers: of("hidden"), made: p => !block(p).gate ? sumOf("gelu(h) = h · Φ(h), Φ being the share of a bell curve below h.", [{ ...p, what: "up" }, phi(valueOf({ ...p, what: "up" }))])
+  hidden: { name: "neuron", index: i => i, numbers: of("hidden"), made: p => !block(p).gate ? sumOf("gelu(h) = h · Φ(h), Φ being the share of a bell curve below h.", [{ ...p, what: "up" }, phi(valueOf({ ...p, what: "up" }))])
     : sumOf(`silu(gate) · h, where silu(g) = g / (1 + e⁻ᵍ) and the gate is ${number(valueOf({ ...p, what: "gate" }))}.`, [{ ...p, what: "up" }, silu(valueOf({ ...p, what: "gate" }))]), also: p => block(p).gate ? [{ ...p, what: "gate" }] : [] },
   feed_forward_output: { name: "output of the neurons", numbers: of("feed_forward_output"), made: p => linear(weightOf(p, "feed_forward.down_proj"), p.i, each({ ...p, what: "hidden" }), "All neurons, times one column of the matrix out of them.") },
   leaving: { name: "vector after the layer", numbers: of("leaving"), made: p => sumOf("What attention left, and what the neurons add.", [{ ...p, what: "between" }], [{ ...p, what: "feed_forward_output" }]) },
   normed: { name: "vector at the end, normalised", numbers: () => at(D.normed), made: p => norm(p, { ...p, what: "leaving", layer: D.model.n_layers - 1 }, "final_norm.weight") },
   logit: { name: "logit", numbers: () => at(D.logits), made: p => linear(D.model.tie_embeddings ? "token_embedding.weight" : "lm_head.weight", p.i, each({ what: "normed", token: last() }), "The vector at the end, times the word's column of the output matrix" + (D.model.tie_embeddings ? ", which is its row of the embedding matrix." : ".")), index: i => `of ${D.vocabulary[i]}` },
 };
-const PER_HEAD = new Set(["query", "key", "value", "normed_query", "normed_key", "placed_query", "placed_key", "score", "weight", "mixed"]);
+const PER_HEAD = new Set(["product", "query", "key", "value", "normed_query", "normed_key", "placed_query", "placed_key", "score", "weight", "mixed"]);
 
 function title(p) {
   const way = QUANTITIES[p.what], where = [...("layer" in p && p.what !== "entering" && p.what !== "embedding" && p.what !== "position" ? [`layer ${p.layer + 1}`] : []), ...(PER_HEAD.has(p.what) ? [`head ${p.head + 1}`] : [])];
-  return `${way.name} ${way.index ? way.index(p.i) : p.i}${p.what === "logit" ? "" : ` of ${D.tokens[p.token].piece}`}${where.length ? ` (${where.join(", ")})` : ""}`;
+  return `${way.name}${way.index ? " " + way.index(p.i) : `, number ${p.i},`}${p.what === "logit" ? "" : ` at ${D.tokens[p.token].piece}`}${where.length ? ` (${where.join(", ")})` : ""}`;
 }

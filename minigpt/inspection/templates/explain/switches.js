@@ -2,9 +2,12 @@
 const MEAN = "=mean";
 state.instead = [...state.off].some(name => name.endsWith(MEAN)) ? MEAN : "";
 
+/* What comes of what is off; nothing where all parts are at work. */
+const switched = () => D.switches.without[[...state.off].join("+")];
+
 function drawSwitches() {
   const { part } = document.activeElement.dataset;  // keeps the focus
-  const { words, before, without, mean } = D.switches, now = without[[...state.off].join("+")];
+  const { words, before, without, mean } = D.switches, now = switched();
   const single = Object.keys(without).filter(name => !/[+=]/.test(name)), live = $("prompt");
   $("what-if").hidden = !Object.keys(without).length;
   $("instead").hidden = !(live ? mean : without["1" + MEAN]);
@@ -27,6 +30,9 @@ function drawSwitches() {
   const shown = [...after].filter(([word, x]) => Math.max(x, share(word)) >= 0.0005).sort((a, b) => b[1] - a[1]);
   $("what-if-words").replaceChildren(...shown.map(([word, x]) => make("li", {}, make("span", {}, D.vocabulary[word]),
     make("div", {}, make("div", { class: "bar", style: `width:${100 * x}%` }), make("div", { class: "bar was", style: `width:${100 * (share(word) || 0)}%` })), make("span", {}, now ? `${told(word)} → ${percent(x)}` : percent(x)))));
+  $("what-if-key").hidden = !now;
+  drawWay();
+  markStation();
   if (part) $("switches").querySelector(`[data-part="${part}"]`)?.focus({ preventScroll: true });
 }
 

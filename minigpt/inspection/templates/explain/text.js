@@ -36,12 +36,22 @@ function drawMap() {
   const { numbers, shape: [n] } = unpack(D.map.places), piece = i => D.vocabulary[D.map.tokens[i]];
   const [[left, right], [low, high]] = [0, 1].map(axis => { const all = numbers.filter((_, i) => i % 2 === axis); return [Math.min(...all), Math.max(...all)]; });
   mapPlace = i => [20 + 640 * (numbers[2 * i] - left) / (right - left || 1), 20 + 400 * (numbers[2 * i + 1] - low) / (high - low || 1)];
-  const mine = new Set(D.tokens.map(token => token.id)), taken = new Set(), drawn = [];
-  const write = (i, name) => { const [x, y] = mapPlace(i); return make("text", { x: x + 5, y: y + 4, class: name }, piece(i)); };
-  for (let i = 0; i < n; i++) { const [cx, cy] = mapPlace(i); drawn.push(make("circle", { cx, cy, r: 2 }, make("title", {}, piece(i)))); }
-  for (let i = 0; i < n; i++) { const cell = mapPlace(i).map((x, axis) => Math.round(x / (axis ? 24 : 70))).join(); if (!mine.has(D.map.tokens[i]) && !taken.has(cell) && /\w/.test(piece(i))) { taken.add(cell); drawn.push(write(i, "")); } }
-  D.map.tokens.forEach((token, i) => { if (mine.has(token)) drawn.push(write(i, "mine")); });
-  $("map").replaceChildren($("map").firstElementChild, ...drawn);
+  const mine = new Set(D.tokens.map(token => token.id)), all = Array.from({ length: n }, (_, i) => i), size = wide.matches ? 14 : 22, taken = [];
+  /* A word beside its point, where no other is written. */
+  const write = (i, name) => {
+    const [x, y] = mapPlace(i), right = x + 5 + 0.6 * size * piece(i).length;
+    if (taken.some(other => x < other.right && right > other.x && Math.abs(y - other.y) < size)) return [];
+    taken.push({ x, y, right });
+    return [make("text", { x: x + 5, y: y + 4, class: name }, piece(i))];
+  };
+  const points = all.map(i => { const [cx, cy] = mapPlace(i); return make("circle", { cx, cy, r: 2 }); });
+  const [own, others] = [all.filter(i => mine.has(D.map.tokens[i])), all.filter(i => !mine.has(D.map.tokens[i]) && /\w/.test(piece(i)))];
+  $("map").replaceChildren($("map").firstElementChild, ...points, ...own.flatMap(i => write(i, "mine")), ...others.flatMap(i => write(i, "")));
+  $("map").readAt = event => {
+    const box = $("map").getBoundingClientRect(), [x, y] = [event.clientX - box.left, event.clientY - box.top].map(x => 720 * x / box.width);
+    const far = i => Math.hypot(mapPlace(i)[0] - x, mapPlace(i)[1] - y), nearest = all.reduce((best, i) => far(i) < far(best) ? i : best);
+    return far(nearest) < 12 ? piece(nearest) : "";
+  };
 }
 
 /* The rows of E, each of length 1, whose words make up a − b + c, and the rows that point most nearly where their sum does. */
@@ -64,8 +74,14 @@ function drawAnalogy() {
 /* On the map the way from b to a, and the same way from c: it ends where the sum is. */
 function drawArrows(words) {
   $("map").querySelectorAll("line, .word").forEach(old => old.remove());
+  const written = Array.from($("map").querySelectorAll("text"));
+  written.forEach(text => { text.style.display = ""; });
   if (!words.length) return;
   const [a, b, c] = words.map(mapPlace), end = c.map((x, axis) => x + a[axis] - b[axis]);
   const arrow = ([x1, y1], [x2, y2]) => make("line", { x1, y1, x2, y2, "marker-end": "url(#arrow)" });
-  $("map").append(arrow(b, a), arrow(c, end), ...words.map((row, i) => { const [x, y] = [a, b, c][i]; return make("text", { x: x + 5, y: y + 4, class: "word" }, D.vocabulary[D.map.tokens[row]]); }));
+  const named = words.map((row, i) => { const [x, y] = [a, b, c][i]; return make("text", { x: x + 5, y: y + 4, class: "word" }, D.vocabulary[D.map.tokens[row]]); });
+  $("map").append(arrow(b, a), arrow(c, end), ...named);
+  const meet = (one, other) => one.x < other.x + other.width && other.x < one.x + one.width && one.y < other.y + other.height && other.y < one.y + one.height;
+  const [places, others] = [named, written].map(all => all.map(text => text.getBBox()));
+  written.forEach((text, i) => { if (places.some(place => meet(place, others[i]))) text.style.display = "none"; });
 }
