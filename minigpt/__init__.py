@@ -8,7 +8,6 @@ import html
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,8 +75,8 @@ def _training() -> "Iterator[Hooks]":
     from minigpt.training.interruption import Interrupted
 
     try:
-        with reported() as hooks:
-            yield replace(hooks, on_end=lambda run, texts: keep_habits(load(run.path, "last").loaded, texts.validation))
+        with reported(lambda run, texts: keep_habits(load(run.path, "last").loaded, texts.validation)) as hooks:
+            yield hooks
     except Interrupted as error:
         raise KeyboardInterrupt(str(error).replace("--resume", "minigpt.resume")) from None
 

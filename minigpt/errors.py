@@ -38,9 +38,14 @@ def typed(path: Path) -> str:
     return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
+def plain(text: str) -> str:
+    """In one line, and with nothing that a terminal would take for an order."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], " ".join(text.split()))
+
+
 def warn(text: str) -> None:
     """Tell of what is no error, in one line."""
-    print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+    print(f"warning: {plain(text)}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -82,8 +82,7 @@ class Index:
     last: NonNegativeInt
     best: NonNegativeInt | None
     previous: NonNegativeInt | None = None
-    metrics_bytes: NonNegativeInt = 0
-    """That metrics.jsonl had when this was written."""
+    metrics_bytes: NonNegativeInt = 0  # that metrics.jsonl had when this was written
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="ignore", strict=True))
@@ -98,8 +97,8 @@ class Metadata:
     text: str  # the fingerprint of what was learned from, whatever its place
     seed: NonNegativeInt
     processes: PositiveInt
-    files: dict[str, str]
-    """Checksum of each file."""
+    files: dict[str, str]  # checksum of each
+    fixed: dict[str, Any] = Field(default_factory=dict)  # settings that stay as they are when training goes on
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +216,7 @@ def load_step(folder: RunFolder, config: Config, step: int, device: torch.device
     """A run as it was at a step; UserError where its files are not as they were written."""
     tokenizer = own_tokenizer(folder, config, step, WEIGHTS)
     with or_another(folder, step, WEIGHTS):
-        weights = checked(folder, step, WEIGHTS)
+        weights = folder.checkpoint(step) / WEIGHTS
         if weights.stat().st_size < 4 * config.model.n_weights:  # before there is memory for so many
             raise DamageError(f"{weights}: is too small for the model of {folder.config}")
         model = GPT(config.model)
@@ -228,6 +227,8 @@ def load_step(folder: RunFolder, config: Config, step: int, device: torch.device
 def own_tokenizer(folder: RunFolder, config: Config, step: int, *names: str) -> Tokenizer:
     """The run's tokenizer; UserError where it or the recipe is not that of a checkpoint with files of these names."""
     with or_another(folder, step, *names):
+        for name in names:
+            checked(folder, step, name)
         metadata = read_metadata(folder, step)
     for key, value in config.model.model_dump().items():
         if value != (trained := metadata.model.get(key, ModelConfig.model_fields[key].default)):

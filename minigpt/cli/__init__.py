@@ -10,8 +10,9 @@ import typer
 from minigpt.cli import compare, config, embeddings, evaluate, explain, export, import_, sample, sweep, tokenize, train
 from minigpt.cli.examples import epilog
 from minigpt.cli.streams import prepare_streams
-from minigpt.errors import UserError
+from minigpt.errors import UserError, plain
 from minigpt.storage.version import installed_version
+from minigpt.training.interruption import Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,9 +72,7 @@ def main() -> None:
         status = 0
     except OSError as error:
         status = _fail(f"{error.filename or 'files'}: {error.strerror or error}; mend that, and run the command again")
-    except Exception as error:
-        if type(error).__name__ != "Interrupted":
-            raise
+    except Interrupted as error:
         print(f"interrupted: {error}", file=sys.stderr)  # noqa: T201
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
@@ -85,5 +84,5 @@ def _fail(message: str) -> int:
 
         if not first_to_tell(message):
             return 2
-    print(f"error: {' '.join(message.split())}\n", end="", file=sys.stderr)  # noqa: T201 - a line of its own, whole
+    print(f"error: {plain(message)}\n", end="", file=sys.stderr)  # noqa: T201 - a line of its own, whole
     return 2

@@ -1,7 +1,5 @@
 """`minigpt train`: make a model by a recipe, go on with a run, or try a recipe out."""
 
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,26 +36,23 @@ def train(
             raise UserError("command line: --resume goes on with a run and --overwrite replaces it; give one of them")
         if words and "=" not in words[0]:
             raise UserError(f"command line: '{words[0]}': --resume takes the recipe from its run; leave CONFIG away")
-        from minigpt.experiments.report import reported
-        from minigpt.training import run
-
-        with reported() as hooks:
-            folder, evaluation = run.resume(resume, words, replace(hooks, on_end=_find_habits), checkpoint)
+    elif not words:
+        raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
     else:
-        if not words:
-            raise UserError("command line: name a recipe, such as configs/stories.yaml, or a run with --resume")
         from minigpt.config.recipe import load_recipe
 
         config = load_recipe(Path(words[0]), words[1:])
         if dry_run or find_lr:
             _rehearse(config, find_lr)
             return
-        from minigpt.experiments.report import reported
-        from minigpt.training import run
+    from minigpt.experiments.report import reported
+    from minigpt.training import run
+    from minigpt.training.distributed import is_first
 
-        with reported() as hooks:
-            folder, evaluation = run.start(config, overwrite, replace(hooks, on_end=_find_habits))
-    if os.environ.get("RANK", "0") == "0":
+    with reported(_find_habits) as hooks:
+        begun = run.start(config, overwrite, hooks) if resume is None else run.resume(resume, words, hooks, checkpoint)
+    folder, evaluation = begun
+    if is_first():
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
 
 

@@ -132,7 +132,7 @@ class OptimizerConfig(Section):
     """With muon: AdamW's peak learning rate for embeddings, norms and biases."""
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
-    epsilon: float = Field(1e-10, gt=0)
+    epsilon: float = Field(1e-10, ge=1e-30)
     weight_decay: float = Field(0.0, ge=0, le=10)
     """Decoupled decay of the matrices (not of embeddings, norms and biases), times the learning rate."""
     momentum: float = Field(0.95, ge=0, lt=1)

@@ -13,8 +13,11 @@ from minigpt.errors import UserError
 Documents = Callable[[Split], Iterator[Document]]
 
 
-def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
-    """Fingerprint, whether there is a validation split, and documents of `hf:NAME`; UserError where it fails."""
+def open_hub(config: DataConfig) -> tuple[str, bool, Documents, Callable[[], bool]]:
+    """Fingerprint, whether there is a validation split, documents and whether they still are the same, of `hf:NAME`.
+
+    UserError where it fails.
+    """
     from datasets import load_dataset_builder
 
     assert config.source is not None
@@ -47,8 +50,9 @@ def open_hub(config: DataConfig) -> tuple[str, bool, Documents]:
         records.end()
 
     reading = Reading(config.text_column, skip_empty=config.skip_empty)
-    identity = f"{name} {config.subset} {reading} {_version(name, builder)}"
-    return hashlib.sha256(identity.encode()).hexdigest(), "validation" in splits, documents
+    identity, version = f"{name} {config.subset} {reading}", _version(name, builder)
+    digest = hashlib.sha256(f"{identity} {version}".encode()).hexdigest()
+    return digest, "validation" in splits, documents, lambda: _version(name, builder) == version
 
 
 def _version(name: str, builder: Any) -> str:

@@ -5,7 +5,7 @@ import re
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from minigpt.config.hyperparameters import DataConfig
@@ -41,6 +41,13 @@ class Source:
     fingerprint: str
     has_validation: bool
     documents: Callable[[Split], Iterable[Document]]
+    is_same: Callable[[], bool] = lambda: True
+    """Whether the text still is what the fingerprint was taken of, told in a moment."""
+
+    def check(self) -> None:
+        """UserError where the text has changed since it was opened."""
+        if not self.is_same():
+            raise UserError(f"data.source = {self.description}: was changed while it was read; run the command again")
 
     def pieces(self, split: Split = "train") -> Iterator[Piece]:
         """The documents of a split, the large ones in several pieces."""
@@ -145,7 +152,7 @@ def _files(name: str, paths: dict[Split, list[Path]], reading: Reading) -> Sourc
     def documents(split: Split) -> Iterator[Document]:
         return (document for path in paths[split] for document in read_documents(path, reading))
 
-    digest = hashlib.sha256(repr(reading).encode())
+    digest, before = hashlib.sha256(repr(reading).encode()), _states(paths)
     for split, split_paths in paths.items():
         for path in split_paths:
             try:
@@ -154,7 +161,18 @@ def _files(name: str, paths: dict[Split, list[Path]], reading: Reading) -> Sourc
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error.strerror}); name a file of text") from None
             digest.update(f"{split} {ending(path.name)} {content}\n".encode())
-    return Source(name, digest.hexdigest(), "validation" in paths, documents)
+    return Source(name, digest.hexdigest(), "validation" in paths, documents, lambda: _states(paths) == before)
+
+
+def _states(paths: dict[Split, list[Path]]) -> list[tuple[int, int] | None]:
+    """Sizes and times of files; None of those that are not there."""
+    states: list[tuple[int, int] | None] = []
+    for path in chain.from_iterable(paths.values()):
+        try:
+            states.append((path.stat().st_size, path.stat().st_mtime_ns))
+        except OSError:
+            states.append(None)
+    return states
 
 
 def _limited(source: Source, n_documents: int) -> Source:
@@ -164,6 +182,7 @@ def _limited(source: Source, n_documents: int) -> Source:
         fingerprint,
         source.has_validation,
         lambda split: islice(source.documents(split), n_documents),
+        source.is_same,
     )
 
 

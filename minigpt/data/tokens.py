@@ -79,6 +79,7 @@ def prepare_tokenizer(source: Source, kind: str, vocab_size: int, directory: Pat
     splits: list[Split] = ["train", "validation"] if kind == "character" and source.has_validation else ["train"]
     read = _with_progress(chain.from_iterable(map(source.pieces, splits)), f"learning from {source.description}")
     tokenizer = build_tokenizer(kind, vocab_size, (piece.text for piece in read))
+    source.check()
     make_folder(path.parent, "data.directory")
     tokenizer.save(path)
     return tokenizer
@@ -129,6 +130,7 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
                     for ids in encoded(read, tokenizer):
                         writer.write(ids)
                 shards[split] = writer.shards
+            source.check()
             manifest = Manifest(FORMAT, source.description, dtype, shards)
             write_through(partial / MANIFEST, sealed(asdict(manifest)))
             if read_manifest(folder) is None:  # else another process was faster

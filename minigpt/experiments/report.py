@@ -3,7 +3,7 @@
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from minigpt.runs import RunFolder
 from minigpt.storage.metrics import Metrics
 from minigpt.storage.version import installed_version
 from minigpt.storage.writing import write_whole
+from minigpt.training.corpus import Corpus
 from minigpt.training.hooks import Hooks
 from minigpt.training.metrics import read_metrics
 
@@ -30,8 +31,11 @@ REFRESH = 10
 
 
 @contextmanager
-def reported() -> Iterator[Hooks]:
-    """Hooks that choose what is `auto` and write a run's report at each evaluation, and once more however it ends."""
+def reported(on_end: Callable[[RunFolder, Corpus], None]) -> Iterator[Hooks]:
+    """Hooks that choose what is `auto` and write a run's report at each evaluation, and once more however it ends.
+
+    That for the end of training is given.
+    """
     folders: list[RunFolder] = []
     stopped = ""
 
@@ -39,7 +43,7 @@ def reported() -> Iterator[Hooks]:
         write_report(folder, goes_on=True)
 
     try:
-        yield Hooks(on_start=folders.append, on_evaluation=report, choose=choose)
+        yield Hooks(folders.append, report, on_end, choose)
     except BaseException as error:
         stopped = str(error) or "interrupted"
         raise

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import make_config, save_recipe
@@ -82,6 +82,7 @@ class Sweep:
     def open(self) -> "Study":
         """The study, begun or gone on with; UserError where the storage cannot be reached."""
         import optuna
+        from optuna import samplers
         from optuna.storages import RetryHeartbeatStaleTrialCallback
 
         from minigpt.experiments.storage import Storage
@@ -102,8 +103,10 @@ class Sweep:
                 return optuna.create_study(
                     storage=storage,
                     study_name=self.search.study.name,
-                    sampler=self._sampler(),
-                    pruner=self._pruner(),
+                    sampler=samplers.TPESampler(multivariate=True, group=True, constant_liar=True)
+                    if self.search.study.sampler == "tpe"
+                    else samplers.RandomSampler(),
+                    pruner=optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_warmup_steps=SPARED),
                     load_if_exists=True,
                 )
             except Exception as error:  # whatever a database driver raises
@@ -114,7 +117,13 @@ class Sweep:
         raise UserError(f"{self.path}: study.storage = {shown}: {reason}; name a database that can be reached")
 
     def prepare(self, study: "Study") -> None:
-        """Say what belongs to the study; UserError where it was begun differently."""
+        """Say what belongs to the study; UserError where it was begun differently, or has lost its trials."""
+        found = [re.match(r"trial-(\d+)", path.name) for path in self.folder.glob("trial-*")]
+        if max((int(match[1]) for match in found if match), default=-1) >= len(study.get_trials(deepcopy=False)):
+            raise UserError(
+                f"{self.folder}: holds trials that its database does not know of; restore that, choose another "
+                "study.name, or move the trials away"
+            )
         search = self.search.model_dump(include={"changes", "space"})
         search |= {"recipe": self.recipe, "seeds": self.search.study.seeds}
         search = json.loads(json.dumps(search, default=str))
@@ -214,18 +223,6 @@ class Sweep:
             metrics = read_metrics(RunFolder(folder))
             tokens = metrics[-1]["tokens"] if metrics else 0
             trial.set_user_attr(TOKENS, trial.user_attrs.get(TOKENS, 0) + tokens)
-
-    def _sampler(self) -> Any:
-        import optuna
-
-        if self.search.study.sampler == "tpe":
-            return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True)
-        return optuna.samplers.RandomSampler()
-
-    def _pruner(self) -> Any:
-        import optuna
-
-        return optuna.pruners.MedianPruner(n_startup_trials=ENOUGH, n_warmup_steps=SPARED)
 
     def save_best(self, study: "Study") -> Path | None:
         """Write the best trial's recipe as a YAML file that can be trained again; None where none has ended well."""

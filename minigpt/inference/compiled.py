@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from minigpt.errors import UserError
 from minigpt.hardware.instructions import instructions
 
 SOURCE = Path(__file__).parent / "cpp" / "step.cpp"
@@ -55,7 +56,10 @@ def load() -> ctypes.CDLL | None:
 def find_compiler() -> tuple[str, ...] | None:
     """The command that CXX names in the environment, or the first compiler that is installed."""
     if wish := os.environ.get("CXX"):
-        return tuple(shlex.split(wish))
+        try:
+            return tuple(shlex.split(wish))
+        except ValueError as error:
+            raise UserError(f"environment: CXX = {wish}: is no command ({error}); correct or unset it") from None
     return next(((name,) for name in COMPILERS if shutil.which(name)), None)
 
 

@@ -12,6 +12,8 @@ from minigpt.runs import Run
 from minigpt.tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
+SHOWN, LONG = 8, 80
+"""Pieces and letters of a wrong word that are told."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,10 @@ class Embedding:
         if token is not None:
             return token
         ids = self.tokenizer.encode(word).tolist()
-        pieces = [self.tokenizer.token_bytes[token].decode(errors="replace") for token in ids]
+        pieces = [self.tokenizer.token_bytes[token].decode(errors="replace") for token in ids[:SHOWN]]
+        shown = " + ".join([*map(repr, pieces), *(["..."] if len(ids) > SHOWN else [])])
         raise UserError(
-            f"'{word}' is not one token of this model but {len(ids)} ({' + '.join(map(repr, pieces))}), so no vector "
+            f"'{word[:LONG]}' is not one token of this model but {len(ids)} ({shown}), so no vector "
             f"stands for it{nearest(word, self._words()) or '; choose a word of its vocabulary'}"
         )
 

@@ -16,6 +16,10 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._look_later()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who has said all still hears the answer that is being made."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Look no longer."""
         self._next_look.cancel()

@@ -19,10 +19,10 @@ def metrics_line(metrics: Metrics) -> str:
     return f'{text[:-1]}, "{KEY}": "{checksum(text.encode())}"}}\n'
 
 
-def parse_metrics(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics], int]:
-    """The whole lines among a file's first bytes, and how many bytes these lines have; UserError where one is damaged.
+def parse_metrics(path: Path, n_bytes: float = math.inf, step: float = math.inf) -> tuple[list[Metrics], int]:
+    """The whole lines among a file's first bytes, up to a step, and how many bytes they have.
 
-    A line that does not end is still being written.
+    UserError where one is damaged. A line that does not end is still being written.
     """
     metrics: list[Metrics] = []
     length = 0
@@ -36,7 +36,7 @@ def parse_metrics(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics],
             if line[-1:] != b"\n" and length + len(line) == size:
                 break
             try:
-                values = json.loads(line) if len(line) <= min(LONGEST, n_bytes - length) else None
+                values = json.loads(line) if len(line) <= LONGEST else None
                 if not isinstance(values, dict) or not {"step", "tokens", "seconds"} <= values.keys():
                     raise ValueError
                 if values.pop(KEY, None) != checksum(json.dumps(values).encode()):
@@ -45,6 +45,8 @@ def parse_metrics(path: Path, n_bytes: float = math.inf) -> tuple[list[Metrics],
                     raise ValueError
             except (ValueError, RecursionError):
                 raise UserError(f"{path}, line {len(metrics) + 1}: not what was written; {remedy}") from None
+            if values["step"] > step or length + len(line) > n_bytes:
+                break
             metrics.append(values)
             length += len(line)
     return metrics, length

@@ -41,10 +41,13 @@ def save(path: Path, content: bytes, remedy: str) -> None:
 
 
 def save_page(path: Path, page: str, remedy: str = "choose another --output") -> None:
-    """The same of HTML, which replaces nothing but HTML."""
+    """The same of HTML, which replaces nothing but HTML, and goes into what is no file, such as a pipe."""
     content = page.encode()
     begin = content[:9]
     with room_for(path, remedy):
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
                 if file.read(len(begin)).lower() != begin.lower():
@@ -82,6 +85,8 @@ def check_free(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise UserError(f"{str(path)!a}: is no UTF-8; choose another --output") from None
+    if not path.name:
+        raise UserError(f"{path}: is no name for something new; choose another --output")
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path}: exists already; name another place with --output, or move it away")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from minigpt.model.gpt import GPT
 from minigpt.optimizers import Optimizers
 from minigpt.runs import METADATA, STATE, WEIGHTS, Index, RunFolder, checked, kept_steps, load_weights, or_another
 from minigpt.storage.checksums import DamageError, checksum, read_sealed, sealed
+from minigpt.storage.metrics import parse_metrics
 from minigpt.storage.version import installed_version
 from minigpt.storage.writing import beside, flush_folder, write_through, write_whole
 from minigpt.training.progress import Progress
@@ -37,6 +38,15 @@ class Keeper:
         self._folder, self._settings = folder, settings
         self._good_step = None if resumed is None else _good_before(folder, resumed.step)
         self._remember(resumed)
+
+    def begin(self, progress: Progress) -> None:
+        """Make the checkpoint that the run goes on from its last one, before anything else of the run is changed.
+
+        UserError where its metrics are damaged.
+        """
+        parse_metrics(self._folder.metrics)
+        index = Index(progress.step, progress.best_step, self._good_step, progress.metrics_bytes)
+        write_whole(self._folder.index, sealed(asdict(index)))
 
     def save(self, model: GPT, optimizers: Optimizers, progress: Progress, origins: dict[str, Any]) -> None:
         """Save a checkpoint of this step, unless it is the one that was saved last, or that the run goes on from."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from minigpt.config.hyperparameters import Config
 from minigpt.errors import UserError
-from minigpt.runs import Metadata, RunFolder, kept_steps, read_metadata
+from minigpt.runs import RunFolder, kept_steps, read_metadata
 from minigpt.storage.checksums import DamageError
 from minigpt.training.corpus import Corpus
 from minigpt.training.distributed import Processes
@@ -15,23 +15,32 @@ FIXED = ("data", "tokenizer", "model")
 PLACES = ("source", "directory")
 
 
+def fixed(config: Config) -> dict[str, Any]:
+    """What a run is made of and learns from, by its keys."""
+    return {
+        f"{section}.{name}": value
+        for section, values in config
+        for name, value in values
+        if name.startswith("init_") or (section in FIXED and name not in PLACES)
+    }
+
+
 def check_fixed(before: Config, config: Config) -> None:
     """UserError where what a run is made of or learns from would change."""
-    for section, values in before:
-        for name, was in values:
-            value = getattr(getattr(config, section), name)
-            fixed = name.startswith("init_") or (section in FIXED and name not in PLACES)
-            if fixed and value != was:
-                raise UserError(
-                    f"command line: {section}.{name} = {value}: cannot change when a run is resumed, and is {was}; "
-                    "leave it away, or begin a new run"
-                )
+    now = fixed(config)
+    for key, was in fixed(before).items():
+        if now[key] != was:
+            raise UserError(
+                f"command line: {key} = {now[key]}: cannot change when a run is resumed, and is {was}; "
+                "leave it away, or begin a new run"
+            )
 
 
 def origins(config: Config, corpus: Corpus, processes: Processes) -> dict[str, Any]:
     """What every number of a run comes from, to be saved with its checkpoints."""
     return {
         "model": config.model.model_dump(),
+        "fixed": fixed(config),
         "tokenizer": corpus.tokenizer.fingerprint,
         "text": corpus.text,
         "seed": config.run.seed,
@@ -47,8 +56,12 @@ def text_of(folder: RunFolder) -> str | None:
     return None
 
 
-def check_origins(config: Config, before: Metadata, now: dict[str, Any]) -> None:
-    """UserError where a run would go on as another one."""
+def check_origins(config: Config, folder: RunFolder, step: int, now: dict[str, Any]) -> None:
+    """UserError where a run would go on from a checkpoint as another one."""
+    before = read_metadata(folder, step)
+    for key, was in before.fixed.items():
+        if now["fixed"].get(key, was) != was:
+            raise UserError(f"{folder.config}: {key} = {now['fixed'][key]}: its checkpoint has {was}; put that back")
     if now["text"] != before.text:
         raise UserError(
             f"data.source = {config.data.source}: is not the text that this run has learned from so far; name that "
@@ -57,7 +70,7 @@ def check_origins(config: Config, before: Metadata, now: dict[str, Any]) -> None
     if now["seed"] != before.seed:
         raise UserError(
             f"run.seed = {now['seed']}: this run's random numbers come from {before.seed}; "
-            "leave run.seed away, or begin a new run"
+            f"set run.seed={before.seed}, or begin a new run"
         )
     if now["processes"] != before.processes and config.model.dropout:
         raise UserError(

@@ -61,6 +61,11 @@ class Processes:
         return nullcontext() if wanted or not isinstance(model, DistributedDataParallel) else model.no_sync()
 
 
+def is_first() -> bool:
+    """Whether this process is alone, or the one that speaks of those that torchrun started."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the group that torchrun started, if it did; gloo for what is on the CPU, nccl for what is on GPUs."""
@@ -69,13 +74,14 @@ def join_processes() -> Iterator[Processes]:
         return
     try:
         processes = Processes(*(int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")))
+        int(os.environ["MASTER_PORT"]), os.environ["MASTER_ADDR"]
     except (KeyError, ValueError) as error:
         raise UserError(
             f"environment: WORLD_SIZE is set, and {error} is not as torchrun sets it; start with torchrun, "
             "or unset WORLD_SIZE"
         ) from None
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         yield processes
         processes.wait()  # nobody takes the group down under another's last message
     except RuntimeError as error:
@@ -84,7 +90,8 @@ def join_processes() -> Iterator[Processes]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun stops the others, maybe before they have told why
         raise UserError("torchrun: another process of this training has died; go on with --resume") from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def first_to_tell(message: str) -> bool:

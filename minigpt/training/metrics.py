@@ -22,13 +22,13 @@ SHORT = "does not go up to the last checkpoint or evaluation any more"
 class MetricsLog:
     """Appends one JSON object a line, each with a checksum of the rest of it.
 
-    A resumed run keeps `keep_bytes` of the file: what came after is trained anew.
+    A run that goes on from a `step` keeps `keep_bytes` of the file: what came after is trained anew.
     Where it has fewer, a warning says so. UserError, and the file is left as it is, where a line of it is damaged.
     `curves` get the same numbers.
     """
 
-    def __init__(self, path: Path, keep_bytes: int = 0, curves: "SummaryWriter | None" = None) -> None:
-        _, kept = parse_metrics(path, keep_bytes)
+    def __init__(self, path: Path, keep_bytes: int, step: int, curves: "SummaryWriter | None" = None) -> None:
+        _, kept = parse_metrics(path, keep_bytes, step)
         if kept < keep_bytes:
             warn(f"{path}: {SHORT}")
         with path.open("ab") as file:

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from minigpt.data.files import make_folder
 from minigpt.errors import UserError, typed
-from minigpt.runs import RunFolder
+from minigpt.runs import STATE, RunFolder, kept_steps
 from minigpt.storage.lock import NAME as LOCK
 from minigpt.storage.lock import locked
 from minigpt.training.checkpoint import delete_checkpoint, own_folders
@@ -38,13 +38,25 @@ def check_place(folder: RunFolder, overwrite: bool) -> None:
 
 @contextmanager
 def in_place(folder: RunFolder) -> Iterator[None]:
-    """Tell, where there is no room for the first files of a run, how to go on when there is."""
+    """Tell, where a run's files find no room, or its folder is not there any more, how to go on."""
+    begun = folder.config.is_file()
     try:
         yield
-    except OSError as error:
-        again = f"go on with: minigpt train --resume {typed(folder.path)}"
-        again = again if folder.config.is_file() else "run the command again"
-        raise UserError(f"{folder.path}: cannot be written to ({error.strerror}); make room, then {again}") from None
+    except (OSError, UserError) as error:
+        resume = "minigpt train --resume"
+        if begun and not folder.config.is_file():
+            raise UserError(
+                f"{folder.path}: is gone, or has another name now; go on there with: {resume} RUN"
+            ) from None
+        if isinstance(error, UserError):
+            raise
+        again = f"go on with: {resume} {typed(folder.path)}" if folder.config.is_file() else "run the command again"
+        saved = kept_steps(folder, STATE)[-1:]
+        whole = f"the checkpoint of step {saved[0]} is whole" if saved else "there is no checkpoint yet"
+        raise UserError(
+            f"{error.filename or folder.path}: cannot be written ({error.strerror}); {whole}: mend that, or make room, "
+            f"then {again}"
+        ) from None
 
 
 def clear(folder: RunFolder) -> None:

@@ -29,7 +29,6 @@ from minigpt.runs import (
     load_config,
     open_folder,
     own_tokenizer,
-    read_metadata,
 )
 from minigpt.storage.lock import locked
 from minigpt.storage.writing import write_whole
@@ -130,7 +129,7 @@ def _train(
     shape = config.model.model_copy(update={"vocab_size": vocab_size})
     check_memory(config, shape, engine.device, processes.world_size)
     if step is not None:
-        check_origins(config, read_metadata(folder, step), origins(config, corpus, processes))
+        check_origins(config, folder, step, origins(config, corpus, processes))
     model = GPT(shape)
     model.initialise(config.run.seed)
     if initial:
@@ -148,6 +147,8 @@ def _train(
     with place if processes.first else NO_PLACE:
         if processes.first:
             with in_place(folder):
+                if step is not None:
+                    trainer.keeper.begin(trainer.progress)
                 save_recipe(config, folder.config)
                 write_whole(folder.tokenizer, corpus.tokenizer.to_json())
             if hooks.on_start:

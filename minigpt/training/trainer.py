@@ -11,7 +11,6 @@ from torch import Tensor
 
 from minigpt.config.hyperparameters import Config
 from minigpt.data.batches import Batches, evaluation_windows
-from minigpt.errors import UserError, typed
 from minigpt.evaluation.loss import TOKENS_AT_ONCE, Evaluation, evaluate
 from minigpt.generation.generate import generate
 from minigpt.hardware.compiler import eager, record
@@ -31,6 +30,7 @@ from minigpt.training.hooks import NO_HOOKS, Hooks
 from minigpt.training.interruption import Interrupted, Interruption
 from minigpt.training.loss import TrainingLoss
 from minigpt.training.metrics import MetricsLog, ProgressBar, open_tensorboard
+from minigpt.training.place import in_place
 from minigpt.training.progress import Progress
 
 
@@ -230,18 +230,13 @@ class Trainer:
         """Progress bar and metrics file, both only in the first process."""
         first = self.processes.first
         wanted = first and self.config.run.tensorboard
-        curves = open_tensorboard(self.folder.tensorboard, self.progress.step) if wanted else None
-        self.log = MetricsLog(self.folder.metrics, self.progress.metrics_bytes, curves) if first else None
+        n_bytes, step = self.progress.metrics_bytes, self.progress.step
+        curves = open_tensorboard(self.folder.tensorboard, step) if wanted else None
+        self.log = MetricsLog(self.folder.metrics, n_bytes, step, curves) if first else None
         self.bar = ProgressBar(self.spent(), shown=first)
         try:
-            yield
-        except OSError as error:
-            saved = self.keeper.saved_step
-            whole = "there is no checkpoint yet" if saved is None else f"the checkpoint of step {saved} is whole"
-            raise UserError(
-                f"{self.folder.path}: cannot be written to ({error.strerror}); {whole}: make room, then go on with: "
-                f"minigpt train --resume {typed(self.folder.path)}"
-            ) from None
+            with in_place(self.folder):
+                yield
         finally:
             self.bar.close()
             if self.log:

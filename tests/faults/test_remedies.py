@@ -18,6 +18,7 @@ from remedies import (
     TRAIN,
     Case,
     damage,
+    edit,
     follow,
     found,
     instead,
@@ -42,6 +43,15 @@ def diverge(place: Path) -> None:
     metadata = read_sealed(folder / METADATA, dict)
     metadata["files"][WEIGHTS] = file_checksum(folder / WEIGHTS)
     (folder / METADATA).write_bytes(sealed(metadata))
+
+
+def exchange(place: Path) -> None:
+    """Put what belongs to another model in the place of the last checkpoint's metadata."""
+    path = place / "runs/tiny/checkpoints/step-00000012" / METADATA
+    metadata = read_sealed(path, dict)
+    metadata["model"]["d_ff"] = 8
+    metadata["files"] = dict.fromkeys(metadata["files"], "0" * 16)
+    path.write_bytes(sealed(metadata))
 
 
 def own_run(place: Path) -> None:
@@ -96,7 +106,20 @@ CASES: dict[str, Case] = {
     "another seed": (
         nothing,
         [*RESUME, "training.max_steps=14", "run.seed=7"],
-        without("run.seed=7", advice="leave run.seed away"),
+        lambda command, error: [[*command[:-1], found(r"set (run\.seed=\d+),", error)]],
+    ),
+    **{
+        f"{key} edited": (
+            edit(f"{key}: {was}", f"{key}: {now}"),
+            [*RESUME, "training.max_steps=14"],
+            lambda command, error: [put_back(error) or command],
+        )
+        for key, was, now in (("validation_fraction", "0.03", "0.5"), ("n_stories", "400", "200"))
+    },
+    "the checkpoint of another run": (
+        exchange,
+        RESUME,
+        instead(r"with --checkpoint: (\d+)", "--checkpoint={}"),
     ),
     "another optimizer": (
         nothing,
@@ -222,7 +245,7 @@ CASES: dict[str, Case] = {
 def put_back(error: str) -> None:
     """Do to a run's recipe what the error says."""
     path, key, value, right = re.findall(
-        r"error: (\S+): model\.(\w+) = (\w+): its checkpoint has (\w+); put that", error
+        r"error: (\S+): \w+\.(\w+) = (\S+): its checkpoint has (\S+); put that", error
     )[0]
     Path(path).write_text(Path(path).read_text().replace(f"{key}: {value}", f"{key}: {right}"))
 
