@@ -49,6 +49,15 @@ def warn(text: str) -> None:
 
 
 @contextmanager
+def needs(extra: str, what: str) -> Iterator[None]:
+    """UserError that says how to install what is optional, where `what` needs it and it is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(f"{what} needs {error.name}; pip install 'minigpt[{extra}]'") from None
+
+
+@contextmanager
 def told_as_arguments() -> Iterator[None]:
     """For Python: what an error calls an option of the command line is an argument there, `--text X` is `text = X`."""
     try:

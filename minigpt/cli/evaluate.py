@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
-from minigpt.errors import UserError
+from minigpt.errors import UserError, needs
 
 if TYPE_CHECKING:
     from minigpt.runs import Run
@@ -68,10 +68,8 @@ def evaluate(
 
 def _run_tasks(run: "Run", tasks: list[str], as_json: bool) -> None:
     """Print the scores of benchmarks."""
-    try:
+    with needs("evaluation", "command line: --tasks"):
         from minigpt.evaluation.harness import HarnessModel, as_table, run_tasks
-    except ModuleNotFoundError as error:
-        raise UserError(f"command line: --tasks needs {error.name}; pip install 'minigpt[evaluation]'") from None
     results = run_tasks(HarnessModel(run), tasks)
     if as_json:
         kept = {key: results[key] for key in ("results", "groups", "n-shot", "n-samples", "versions") if key in results}

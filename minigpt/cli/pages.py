@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from minigpt.errors import UserError
+from minigpt.errors import needs
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -21,11 +21,9 @@ def show(address: str) -> None:
 
 def check_server() -> None:
     """UserError where what --serve takes is not installed."""
-    try:
+    with needs("serve", "command line: --serve"):
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UserError(f"command line: --serve needs {error.name}; pip install 'minigpt[serve]'") from None
 
 
 def serve_page(app: "Starlette", port: int, open_page: bool) -> None:

@@ -1,15 +1,19 @@
 """`minigpt sample`: let a trained model write."""
 
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minigpt.cli.options import CheckpointOption, DeviceOption, JsonOption, RunArgument
 from minigpt.cli.streams import read_text, typed_lines
-from minigpt.errors import UserError
+from minigpt.errors import UserError, plain
+
+if TYPE_CHECKING:
+    from minigpt.generation.sampler import Request, Sampler
 
 
 def sample(
@@ -73,8 +77,25 @@ def sample(
     request = Request(sampler.sampling.prompt if prompt is None else prompt, n_samples, seed, tuple(stop or ()))
     if interactive:
         typer.echo(f"{run}, step {loaded.step}: a line to continue, Ctrl-C ends a text, Ctrl-D everything", err=True)
-        sampler.converse(request, chain(given, typed_lines()))
+        for line in chain(given, typed_lines()):
+            try:
+                _write(sampler, replace(request, prompt=line))
+            except UserError as error:
+                typer.echo(f"error: {plain(str(error))}", err=True)
+            except KeyboardInterrupt:
+                typer.echo()  # that text ends, and no more
     elif as_json:
         typer.echo(json.dumps(sampler.as_json(request)))
     else:
-        sampler.print_samples(request)
+        _write(sampler, request)
+
+
+def _write(sampler: "Sampler", request: "Request") -> None:
+    """Print every text with its prompt; a single one as it comes."""
+    if request.n_samples == 1:
+        pieces = sampler.pieces(request)  # refuses a prompt before any of it is shown
+        for text in chain([request.prompt], (text for _, text in pieces), ["\n"]):
+            print(text, end="", flush=True)  # noqa: T201
+        return
+    for number, text in enumerate(sampler.texts(request), 1):
+        typer.echo(f"--- {number}\n{request.prompt}{text}")

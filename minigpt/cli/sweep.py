@@ -12,7 +12,7 @@ import typer
 
 from minigpt.cli.options import OpenOption
 from minigpt.cli.pages import show
-from minigpt.errors import UserError, typed
+from minigpt.errors import UserError, needs, typed
 from minigpt.storage.writing import save_page
 
 if TYPE_CHECKING:
@@ -28,10 +28,8 @@ def sweep(
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
 ) -> None:
     """Search for the best hyperparameters; the same command goes on with a search that was stopped."""
-    try:
+    with needs("sweep", "command line: sweep"):
         import optuna  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UserError(f"command line: sweep needs {error.name}; pip install 'minigpt[sweep]'") from None
     from minigpt.experiments import sweep as sweeping
     from minigpt.experiments import sweep_page
     from minigpt.training.interruption import Interrupted

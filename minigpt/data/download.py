@@ -12,13 +12,13 @@ from typing import Any
 import xxhash
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from minigpt.data.files import make_folder
+from minigpt.data.files import DATA_REMEDY, make_folder
 from minigpt.data.packing import PACKED
 from minigpt.data.progress import bar
 from minigpt.data.readers import READERS
 from minigpt.errors import UserError, warn
 from minigpt.storage.checksums import DamageError, check_file, read_sealed, sealed
-from minigpt.storage.writing import beside, write_whole
+from minigpt.storage.writing import beside, room_for, write_whole
 
 
 @checked_dataclass(frozen=True)
@@ -74,17 +74,11 @@ def _fetched(path: Path, manifest: Path) -> Fetched | None:
 def _fetch(address: str, path: Path, opener: Callable[..., Any]) -> Fetched:
     """Write what is behind an address into a file, all of it; UserError where it does not come, or finds no room."""
     sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_64()
-    try:
-        with path.open("wb") as file:
-            for block in _received(address, opener):
-                file.write(block)
-                sha256.update(block)
-                xxh3.update(block)
-    except OSError as error:
-        raise UserError(
-            f"{path.parent}: cannot hold the text ({error.strerror}); "
-            "make room, or name another place with data.directory"
-        ) from None
+    with room_for(path.parent, DATA_REMEDY), path.open("wb") as file:
+        for block in _received(address, opener):
+            file.write(block)
+            sha256.update(block)
+            xxh3.update(block)
     return Fetched(address, sha256.hexdigest(), xxh3.hexdigest())
 
 

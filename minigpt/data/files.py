@@ -17,6 +17,7 @@ SPLITS: dict[Split, str] = {"train": r"(train|training)", "validation": r"(valid
 """Names of files, alone or before something that is no letter, that make them a split."""
 SHOWN = 3
 """Files left out that are named."""
+DATA_REMEDY = "make room, or name another place with data.directory"
 
 
 def make_folder(path: Path, key: str) -> None:

@@ -34,11 +34,9 @@ class Records:
     def document(self, record: Any, place: str) -> Iterator[Document]:
         """A record's text, a list of texts as lines; nothing, or UserError with the place, where it has none."""
         value, column = record, self._reading.column
-        if isinstance(record, dict) and column not in record:
-            for key in column.split("."):
+        if isinstance(record, dict):
+            for key in [column] if column in record else column.split("."):
                 value = value.get(key) if isinstance(value, dict) else None
-        else:
-            value = record.get(column) if isinstance(record, dict) else record
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             value = "\n".join(value)
         if isinstance(value, str) and isinstance(record, dict):

@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 
-from minigpt.data.files import Split, make_folder
+from minigpt.data.files import DATA_REMEDY, Split, make_folder
 from minigpt.data.progress import bar
 from minigpt.data.shards import MANIFEST, Ids, Manifest, Shard, ShardWriter, open_shards, read_manifest
 from minigpt.data.sources import Piece, Source
 from minigpt.errors import UserError, warn
 from minigpt.storage.checksums import sealed
-from minigpt.storage.writing import beside, write_through
+from minigpt.storage.writing import beside, room_for, write_through
 from minigpt.tokenizers import TokenIds, Tokenizer, build_tokenizer, load_tokenizer
 
 FORMAT = 2
@@ -120,27 +120,21 @@ def _encode_all(source: Source, tokenizer: Tokenizer, folder: Path) -> Manifest:
     shutil.rmtree(folder, ignore_errors=True)  # what is damaged
     dtype: Literal["uint16", "uint32"] = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     splits: list[Split] = ["train", "validation"] if source.has_validation else ["train"]
-    try:
-        with beside(folder) as partial:
-            partial.mkdir()
-            shards: dict[Split, list[Shard]] = {}
-            for split in splits:
-                with ShardWriter(partial, split, np.dtype(dtype)) as writer:
-                    read = _with_progress(source.pieces(split), f"encoding {source.description}")
-                    for ids in encoded(read, tokenizer):
-                        writer.write(ids)
-                shards[split] = writer.shards
-            source.check()
-            manifest = Manifest(FORMAT, source.description, dtype, shards)
-            write_through(partial / MANIFEST, sealed(asdict(manifest)))
-            if read_manifest(folder) is None:  # else another process was faster
-                partial.rename(folder)
-            return manifest
-    except OSError as error:
-        raise UserError(
-            f"{folder.parent}: cannot hold the prepared tokens ({error.strerror}); "
-            "make room, or name another place with data.directory"
-        ) from None
+    with room_for(folder.parent, DATA_REMEDY), beside(folder) as partial:
+        partial.mkdir()
+        shards: dict[Split, list[Shard]] = {}
+        for split in splits:
+            with ShardWriter(partial, split, np.dtype(dtype)) as writer:
+                read = _with_progress(source.pieces(split), f"encoding {source.description}")
+                for ids in encoded(read, tokenizer):
+                    writer.write(ids)
+            shards[split] = writer.shards
+        source.check()
+        manifest = Manifest(FORMAT, source.description, dtype, shards)
+        write_through(partial / MANIFEST, sealed(asdict(manifest)))
+        if read_manifest(folder) is None:  # else another process was faster
+            partial.rename(folder)
+        return manifest
 
 
 def encoded(pieces: Iterable[Piece], tokenizer: Tokenizer) -> Iterator[TokenIds]:

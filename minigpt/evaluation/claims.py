@@ -62,14 +62,14 @@ def analogies(run: Run) -> list[Claim]:
     for exclude in (True, False):
         wrong = [q for q in questions if embedding.analogy(*q[:3], n=1, exclude=exclude)[0].token != q[3]]
         words = "the question's own words excluded" if exclude else "no word excluded"
-        detail = "; wrong: " + ", ".join(_question(run, q) for q in wrong[:3]) if wrong else ""
+        detail = "wrong: " + ", ".join(_question(run, q) for q in wrong[:3]) if wrong else ""
         claims.append(
             Claim(
                 f"analogies such as king - man + woman = queen, {words}",
                 1 - len(wrong) / len(questions),
                 len(questions),
                 1 / (run.tokenizer.vocab_size - (3 if exclude else 0)),
-                detail.removeprefix("; "),
+                detail,
             )
         )
     return claims

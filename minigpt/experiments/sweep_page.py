@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def history(trials: "Sequence[FrozenTrial]") -> Markup:
         places = {"x": [trial.number for trial in shown], "y": [_result(trial) for trial in shown]}
         curves.append({"type": "scatter", "mode": "markers", "name": name, "marker": {"color": colour}, **places})
     ended = sorted((trial.number, _result(trial)) for trial in trials if trial.state.name == "COMPLETE")
-    best = [min(loss for _, loss in ended[: i + 1]) for i in range(len(ended))]
+    best = list(accumulate((loss for _, loss in ended), min))
     line = {"x": [number for number, _ in ended], "y": best, "line": {"shape": "hv", "color": "#d66014"}}
     curves.append({"type": "scatter", "mode": "lines", "name": "best so far", **line})
     return chart("validation loss of each trial", curves, x_title="trial", yaxis=LOG)

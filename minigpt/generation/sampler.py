@@ -1,8 +1,7 @@
 """Prompts come in, texts go out, character by character where there is one of them."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,28 +73,6 @@ class Sampler:
         for row, text in self.pieces(request):
             texts[row] += text
         return texts
-
-    def print_samples(self, request: Request) -> None:
-        """Write every text with its prompt to standard output; a single one as it comes."""
-        self.run.tokenizer.encode(request.prompt)  # before any of it is shown
-        if request.n_samples == 1:
-            print(request.prompt, end="", flush=True)  # noqa: T201
-            for _, text in self.pieces(request):
-                print(text, end="", flush=True)  # noqa: T201
-            print()  # noqa: T201
-            return
-        for number, text in enumerate(self.texts(request), 1):
-            print(f"--- {number}\n{request.prompt}{text}")  # noqa: T201
-
-    def converse(self, request: Request, prompts: Iterable[str]) -> None:
-        """Continue one prompt after the other; an interrupt ends the text that is being written, and no more."""
-        for prompt in prompts:
-            try:
-                self.print_samples(replace(request, prompt=prompt))
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)  # noqa: T201
-            except KeyboardInterrupt:
-                print()  # noqa: T201
 
     def as_json(self, request: Request) -> dict[str, Any]:
         """Prompt, settings and texts as one document."""

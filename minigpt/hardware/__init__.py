@@ -1,1 +1,1 @@
-"""The machine: everything that depends on it is asked here."""
+"""The machine: what it is, what it can do, and how that is used."""

@@ -37,7 +37,7 @@ class ArrayGPT:
         self.embedding_scale = np.float32(model.embedding_scale)
         self.positions = positions.weight.detach().numpy() if positions is not None else None
         self.turns = turns(rotary.cosine, rotary.sine) if rotary is not None else None
-        self.blocks = [ArrayBlock(block, dtype) for block in model.blocks if isinstance(block, Block)]
+        self.blocks = [ArrayBlock(block, dtype) for block in model.layers]
         self.lm_head = ArrayLinear(fold([model.lm_head], model.final_norm), dtype)
         layers = [self.lm_head, *(layer for block in self.blocks for layer in block.layers)]
         self.n_bytes = sum(layer.n_bytes for layer in layers)

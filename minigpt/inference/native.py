@@ -10,7 +10,6 @@ from torch import Tensor
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.inference.compiled import load
 from minigpt.inference.folding import Before, Folded, FoldedBlock, fold, fold_block
-from minigpt.model.block import Block
 from minigpt.model.cache import KVCache
 from minigpt.model.gpt import GPT
 
@@ -76,7 +75,7 @@ class Int8GPT:
         self.n_bytes = 0
         """Of weights, which a step reads."""
         self._pointed_at: list[object] = []
-        layers = [self._layer(fold_block(block)) for block in model.blocks if isinstance(block, Block)]
+        layers = [self._layer(fold_block(block)) for block in model.layers]
         array = (Layer * len(layers))(*layers)
         self._pointed_at.append(array)
         rotary, positions = model.rotary, model.position_embedding

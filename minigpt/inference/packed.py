@@ -61,7 +61,7 @@ def with_packed_blocks(model: GPT, dtype: torch.dtype) -> GPT:
     packed = copy.copy(model)
     packed._modules = dict(model._modules)
     packed.dropout = nn.Identity()  # type: ignore[assignment]
-    packed.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in model.blocks if isinstance(block, Block))
+    packed.blocks = nn.ModuleList(PackedBlock(block, dtype) for block in model.layers)
     packed.final_norm = nn.Identity()
     packed.lm_head = PackedLinear(fold([model.lm_head], model.final_norm), dtype)  # type: ignore[assignment]
     return packed

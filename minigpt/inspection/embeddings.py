@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,6 @@ class Embedding:
         self.vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     @classmethod
-    @lru_cache(maxsize=1)  # a live page asks for it at every key
     def of(cls, run: Run) -> "Embedding":
         """The input embedding of a trained model; with tied embeddings it is the output matrix as well."""
         return cls(run.model.token_embedding.weight.detach().float().cpu().numpy(), run.tokenizer)

@@ -16,7 +16,6 @@ from minigpt.data.tokens import TokenStream
 from minigpt.errors import UserError, typed, warn
 from minigpt.inspection.rules import rules
 from minigpt.inspection.trace import look_around
-from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
 from minigpt.storage.checksums import DamageError, read_sealed, sealed
@@ -109,8 +108,7 @@ def _layers(model: GPT, ids: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Of each layer the attention weights (B H T S), what is gathered by them (B H T K) and the neurons (B T F)."""
     x, rotation = model.embed(ids.to(model.device))
     found = []
-    for block in model.blocks:
-        assert isinstance(block, Block)
+    for block in model.layers:
         looked = look_around(block.attention, block.attention_norm(x), rotation)
         x = x + block.attention.join(looked["mixed"])
         hidden = block.feed_forward.activate(block.feed_forward_norm(x))

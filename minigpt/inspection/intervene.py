@@ -18,7 +18,6 @@ from minigpt.errors import UserError
 from minigpt.inspection.habits import read_habits
 from minigpt.inspection.own_text import own_texts
 from minigpt.inspection.trace import Array
-from minigpt.model.block import Block
 from minigpt.model.gpt import GPT
 from minigpt.runs import Run
 from minigpt.storage.checksums import DamageError
@@ -91,8 +90,7 @@ def _own(part: str, config: ModelConfig) -> dict[int, slice]:
 
 def _writers(model: GPT) -> list[tuple[nn.Linear, nn.Linear]]:
     """The two matrices of each layer that write into the residual stream."""
-    blocks = [block for block in model.blocks if isinstance(block, Block)]
-    return [(block.attention.o_proj, block.feed_forward.down_proj) for block in blocks]
+    return [(block.attention.o_proj, block.feed_forward.down_proj) for block in model.layers]
 
 
 @torch.inference_mode()

@@ -81,8 +81,7 @@ def trace(model: GPT, token_ids: Sequence[int]) -> Trace:
     ids = model.batch(token_ids)
     x, rotation = model.embed(ids)
     layers = []
-    for block in model.blocks:
-        assert isinstance(block, Block)
+    for block in model.layers:
         layer, x = _trace_block(model, block, x, rotation)
         layers.append(layer)
     logits, positions = layers[-1].logits_leaving, model.position_embedding

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.generation.sampling import next_token_probabilities
+from minigpt.model.layers import Embedding, Linear
 
 WORDS = ("hello", "world", "!")
 EMBEDDING = ((0.1, 0.2), (0.3, 0.4), (0.5, 0.6))
@@ -35,11 +35,11 @@ class WorkedExample:
 @torch.inference_mode()
 def worked_example() -> WorkedExample:
     """One-hot times E; times W plus b; times Eᵀ are the logits; softmax; the most probable word."""
-    embedding = nn.Embedding.from_pretrained(torch.tensor(EMBEDDING))
-    layer = nn.Linear(2, 2)
+    embedding = Embedding.from_pretrained(torch.tensor(EMBEDDING))
+    layer = Linear(2, 2)
     layer.weight.copy_(torch.tensor(WEIGHT).T)
     layer.bias.copy_(torch.tensor(BIAS))
-    head = nn.Linear(2, len(WORDS), bias=False)
+    head = Linear(2, len(WORDS), bias=False)
     head.weight = embedding.weight
     word = "world"
     token = WORDS.index(word)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minigpt.errors import UserError
+from minigpt.errors import UserError, needs
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -31,10 +31,8 @@ FORMATS = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K",
 
 def require_gguf() -> Any:
     """The package gguf; UserError where it is not installed."""
-    try:
+    with needs("interop", "a GGUF file"):
         import gguf
-    except ModuleNotFoundError:
-        raise UserError("GGUF files need the package gguf; install it with: pip install 'minigpt[interop]'") from None
     return gguf
 
 

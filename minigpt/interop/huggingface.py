@@ -45,7 +45,7 @@ def their_name(name: str, gpt2: bool) -> str:
     if path[0] != "blocks":
         return ".".join([GPT2_NAMES.get(path[0], path[0]), kind])
     _, layer, *inside = path
-    return f"transformer.h.{layer}.{GPT2_NAMES['.'.join(inside)]}.{kind}"
+    return f"{GPT2_NAMES['blocks']}.{layer}.{GPT2_NAMES['.'.join(inside)]}.{kind}"
 
 
 def is_transposed(name: str) -> bool:

@@ -26,7 +26,7 @@ CONSTANT = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 
 def read_folder(path: Path) -> Imported:
     """The model in a folder; UserError where it is of another family, has what minigpt lacks, or is damaged."""
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").exists():
         raise UserError(f"{path}: has no config.json; name a folder of Hugging Face Transformers, or a GGUF file")
     document = read_json(path / "config.json")
     settings, shape = read_settings(document, path / "config.json")

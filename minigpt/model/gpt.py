@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,11 @@ class GPT(nn.Module):
     def batch(self, token_ids: Sequence[int]) -> Tensor:
         """A text as a batch of one (1 T), where the model is."""
         return torch.tensor([list(token_ids)], device=self.device)
+
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks, by their type."""
+        return cast(list[Block], list(self.blocks))
 
     def n_parameters(self) -> int:
         """Trainable numbers; a tied output matrix counts once."""

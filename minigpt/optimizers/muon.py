@@ -39,9 +39,8 @@ class Muon(torch.optim.Optimizer):
         self.newton_schulz_steps, self.interval, self.dtype = newton_schulz_steps, interval, dtype
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Update all matrices; those of one shape, or of its transpose, go through one batch of matmuls."""
-        assert closure is None
         by_shape: dict[tuple[int, ...], list[tuple[Tensor, dict[str, Any]]]] = defaultdict(list)
         for group in self.param_groups:
             group["n_steps"] = group.get("n_steps", 0) + 1

@@ -1,12 +1,12 @@
 """What a run reports: `metrics.jsonl` for machines, a progress bar for people, TensorBoard for those who ask for it."""
 
 from contextlib import suppress
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from minigpt.data.progress import bar, say
-from minigpt.errors import UserError, warn
+from minigpt.errors import needs, warn
 from minigpt.runs import Index, RunFolder
 from minigpt.storage.checksums import DamageError, read_sealed
 from minigpt.storage.metrics import Metrics, metrics_line, parse_metrics
@@ -62,8 +62,8 @@ class MetricsLog:
 
 def check_tensorboard() -> None:
     """UserError where TensorBoard is not installed."""
-    if find_spec("tensorboard") is None:
-        raise UserError("run.tensorboard = true: needs a package: pip install 'minigpt[tensorboard]'")
+    with needs("tensorboard", "run.tensorboard = true:"):
+        import_module("tensorboard")
 
 
 def open_tensorboard(folder: Path, step: int) -> "SummaryWriter":

@@ -118,8 +118,7 @@ def _train(
     check_memory(config, at_least, engine.device, processes.world_size)
     compiled = processes.share(processes.first and wants_compilation(config, rows, engine))
     compiler = Compiler(config.model, rows, engine) if compiled else None
-    known = None if step is None else folder
-    known = initial.folder if initial else known
+    known = initial.folder if initial else folder if step is not None else None
     corpus = prepare_corpus(config, processes, source, known.tokenizer if known else None)
     began = time.perf_counter()
     config = _found_anywhere(_with_possible_prompt(config, corpus, say))
