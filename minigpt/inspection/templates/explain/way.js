@@ -33,7 +33,7 @@ function drawWay() {
     ...D.layers.flatMap((L, i) => [
       station("attention", `${i + 1} looks`, `${n_heads} head${n_heads > 1 ? "s" : ""}`, picture(strongestLooks(L), n), i),
       station("thinking", `${i + 1} thinks`, `${L.hidden.shape[1]} neurons`, picture(unpack(L.hidden).numbers, L.hidden.shape[1]), i)]),
-    station("next", "next word", `1 of ${D.model.vocab_size.toLocaleString("en")}`, make("b", {}, ...best)));
+    station("next", "next word", changed ? `${state.off.size} part${state.off.size > 1 ? "s" : ""} off` : `1 of ${D.model.vocab_size.toLocaleString("en")}`, make("b", {}, ...best)));
 }
 
 /* The station whose chapter is read, or the last one before it. */
