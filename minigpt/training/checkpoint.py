@@ -45,6 +45,9 @@ class Keeper:
         UserError where its metrics are damaged.
         """
         parse_metrics(self._folder.metrics)
+        with suppress(DamageError):  # was told when the index was read for the step
+            if read_sealed(self._folder.index, Index).last == progress.step:
+                return
         index = Index(progress.step, progress.best_step, self._good_step, progress.metrics_bytes)
         write_whole(self._folder.index, sealed(asdict(index)))
 
