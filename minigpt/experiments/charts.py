@@ -97,13 +97,14 @@ def summary(curves: Sequence[Mapping[str, Any]]) -> str:
     """Where curves begin and end, for those who cannot see them."""
     drawn = [curve for curve in curves if curve.get("hoverinfo") != "skip" and len(curve["y"])]
     return "; ".join(
-        f"{curve.get('name', 'values')} from {_short(curve['y'][0])} at {_short(curve['x'][0])} "
-        f"to {_short(curve['y'][-1])} at {_short(curve['x'][-1])}"
+        f"{curve.get('name', 'values')} from {short(curve['y'][0])} at {short(curve['x'][0])} "
+        f"to {short(curve['y'][-1])} at {short(curve['x'][-1])}"
         for curve in drawn
     )
 
 
-def _short(value: Any) -> str:
+def short(value: object) -> str:
+    """A value for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

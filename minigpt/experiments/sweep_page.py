@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from minigpt.experiments.charts import LOG, chart, curve
+from minigpt.experiments.charts import LOG, chart, curve, short
 from minigpt.experiments.pages import render
 from minigpt.experiments.sweep import ERROR, RUNS, TOKENS, Sweep, counted
 from minigpt.runs import RunFolder
@@ -34,7 +34,7 @@ def rows(trials: "Sequence[FrozenTrial]", keys: Sequence[str]) -> list[list[str]
     table = [["trial", "state", "loss", *(key.split(".", 1)[1] for key in keys), "minutes", "tokens", "error"]]
     for trial in trials:
         minutes = f"{trial.duration.total_seconds() / 60:.1f}" if trial.duration else ""
-        setting = [_text(trial.params.get(key, "")) for key in keys]
+        setting = [short(trial.params.get(key, "")) for key in keys]
         loss = "" if trial.value is None else f"{trial.value:.4f}"
         tokens = f"{trial.user_attrs.get(TOKENS, 0):,}"
         error = trial.user_attrs.get(ERROR, "")
@@ -65,7 +65,7 @@ def sweep_page(sweep: Sweep, study: "Study", best: "Path | None", stopped: str =
         stopped=stopped,
         charts=charts,
         rows=rows(trials, list(sweep.search.space)),
-        best=best.read_text(encoding="utf-8") if best else "",
+        best=best.readshort(encoding="utf-8") if best else "",
     )
 
 
@@ -128,8 +128,8 @@ def parallel(sweep: Sweep, trials: "Sequence[FrozenTrial]") -> list[Markup]:
                 "mode": "lines+markers",
                 "name": f"trial {trial.number}",
                 "x": list(range(len(scales))),
-                "y": [scale[_text(value)] for scale, value in zip(scales, values, strict=True)],
-                "text": [f"{key} = {_text(value)}" for key, value in zip([*keys, "loss"], values, strict=True)],
+                "y": [scale[short(value)] for scale, value in zip(scales, values, strict=True)],
+                "text": [f"{key} = {short(value)}" for key, value in zip([*keys, "loss"], values, strict=True)],
                 "hoverinfo": "text+name",
                 "line": {"color": colour, "width": 1 + 2 * shade**3, "dash": "dot" if stopped else "solid"},
             }
@@ -160,9 +160,9 @@ def _scale(values: Sequence[Any], log: bool) -> dict[str, float]:
     """Heights from 0 to 1 of values, by their texts: numbers by size, others side by side, what is absent below all."""
     there = [value for value in values if value != ABSENT]
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there):
-        sizes = {_text(value): math.log(value) if log else float(value) for value in there}
+        sizes = {short(value): math.log(value) if log else float(value) for value in there}
     else:
-        sizes = {text: float(i) for i, text in enumerate(sorted({_text(value) for value in there}))}
+        sizes = {text: float(i) for i, text in enumerate(sorted({short(value) for value in there}))}
     low, high = min(sizes.values(), default=0.0), max(sizes.values(), default=0.0)
     floor = 0.0 if len(there) == len(values) else 0.15
     heights = {t: floor + (1 - floor) * (s - low) / (high - low) if high > low else 0.5 for t, s in sizes.items()}
@@ -180,7 +180,3 @@ def _spaced(scale: dict[str, float]) -> list[tuple[str, float]]:
 
 def _result(trial: "FrozenTrial") -> float:
     return math.inf if trial.value is None else trial.value
-
-
-def _text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
