@@ -128,6 +128,7 @@ def test_a_text_is_the_same_in_one_or_in_pieces_and_from_the_command(tiny: minig
     assert json.loads(done.stdout)["samples"] == [text]
     assert text.startswith(tiny.generate("Alice gave", seed=3, temperature=0.5, stop=text[4:6]))
     assert text[4:6] not in tiny.generate("Alice gave", seed=3, temperature=0.5, stop=text[4:6])
+    assert tiny.generate("Alice gave", seed=0) != tiny.generate("Alice gave") == tiny.generate("Alice gave", seed=1337)
 
 
 @pytest.mark.parametrize("begins", [False, True])

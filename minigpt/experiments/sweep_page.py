@@ -65,7 +65,7 @@ def sweep_page(sweep: Sweep, study: "Study", best: "Path | None", stopped: str =
         stopped=stopped,
         charts=charts,
         rows=rows(trials, list(sweep.search.space)),
-        best=best.readshort(encoding="utf-8") if best else "",
+        best=best.read_text(encoding="utf-8") if best else "",
     )
 
 

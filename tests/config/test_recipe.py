@@ -9,7 +9,7 @@ from conftest import RECIPE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt.config.recipe import json_schema, load_recipe, save_recipe
+from minigpt.config.recipe import is_as_written, json_schema, load_recipe, save_recipe
 from minigpt.errors import UserError
 from minigpt.experiments.search import load_search
 
@@ -140,6 +140,14 @@ def test_every_text_comes_back_from_a_saved_recipe(text: str) -> None:
         path = Path(folder, "config.yaml")
         save_recipe(load_recipe(RECIPE, [f"sampling.prompt={text}"]), path)
         assert load_recipe(path).sampling.prompt == text
+
+
+def test_a_recipe_is_as_written_until_a_byte_of_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    save_recipe(load_recipe(RECIPE), path)
+    assert is_as_written(path)
+    path.write_bytes(b"#" + path.read_bytes()[1:])
+    assert not is_as_written(path)
 
 
 def test_a_text_in_a_recipe_needs_no_quotes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import urllib.error
 from io import BytesIO
 from itertools import pairwise
@@ -89,6 +90,15 @@ def test_a_new_commit_of_a_hub_data_set_is_another_text(monkeypatch: pytest.Monk
     assert fingerprint("1a2b") == fingerprint("1a2b") != fingerprint("3c4d")
 
 
+def test_a_folder_as_a_hub_data_set_is_another_text_once_a_file_is_written_anew(tmp_path: Path) -> None:
+    os.utime(write(tmp_path, "jsonl", "train"), (1, 1))
+    config = DataConfig(source=f"hf:{tmp_path}")
+    before = open_source(config)
+    write(tmp_path, "jsonl", "train", DOCUMENTS[::-1])
+    assert not before.is_same()
+    assert open_source(config).fingerprint != before.fingerprint
+
+
 def test_a_hub_data_set_that_cannot_be_had_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hf:.*nowhere.*cannot be opened"):
         documents(f"hf:{tmp_path}/nowhere")
@@ -106,16 +116,19 @@ def test_the_python_source_holds_the_standard_library(monkeypatch: pytest.Monkey
     assert any("class ABCMeta" in text for text in texts)
 
 
-def test_the_fingerprint_changes_with_the_text_and_not_with_its_place(tmp_path: Path) -> None:
+def test_the_fingerprint_changes_with_the_text_and_its_reading_and_not_with_its_place(tmp_path: Path) -> None:
     first, moved, other = (write(tmp_path / name, "txt", "a", [text]) for name, text in zip("xyz", "aab", strict=True))
     prints = [open_source(DataConfig(source=str(path))).fingerprint for path in (first, moved, other)]
     assert prints[0] == prints[1] != prints[2]
+    separators = (None, "a", "b")
+    assert len({open_source(DataConfig(source=str(first), document_separator=s)).fingerprint for s in separators}) == 3
 
 
+@pytest.mark.parametrize("bad", [b"\xff", b"\xe6"])  # no character, and the beginning of one
 @pytest.mark.parametrize("bad_place", [0, 5, sources.PIECE - 1, sources.PIECE + 7])
-def test_a_byte_that_is_not_utf8_is_named_with_its_place(bad_place: int, tmp_path: Path) -> None:
+def test_a_byte_that_is_not_utf8_is_named_with_its_place(bad_place: int, bad: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.txt"
-    path.write_bytes(b"a" * bad_place + b"\xff" + b"b" * 10)
+    path.write_bytes(b"a" * bad_place + bad + b"b" * 10)
     with pytest.raises(UserError, match=f"{path}: not UTF-8 at byte {bad_place};"):
         documents(str(path))
 
@@ -196,8 +209,9 @@ def test_an_address_is_fetched_once_and_its_checksum_is_checked(tmp_path: Path) 
     for _ in range(2):
         assert download("https://x/y", good, tmp_path, opener).read_text() == "hello"
     assert len(calls) == 1
-    with pytest.raises(UserError, match=f"SHA-256 is {good}"):
-        download("https://x/z", "0" * 64, tmp_path, opener)
+    for address, remedy in (("https://x/y", "or delete .* to fetch the text again"), ("https://x/z", "or look for")):
+        with pytest.raises(UserError, match=f"SHA-256 is {good}.*{remedy}"):
+            download(address, "0" * 64, tmp_path, opener)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".manifest", ".txt"]
 
 

@@ -1,9 +1,11 @@
 import json
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt.data import shards
-from minigpt.data.batches import IGNORED, Batches, evaluation_windows
+from minigpt.data.batches import IGNORED, Batches, begins_with_documents, evaluation_windows
 from minigpt.data.sources import Source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
 from minigpt.tokenizers import build_tokenizer
@@ -55,6 +57,12 @@ def test_validation_begins_with_a_document_where_one_begins_near(tmp_path: Path)
 def test_a_split_of_its_own_is_the_validation_part(tmp_path: Path) -> None:
     prepared = prepare_tokens(source(["train"], ["valid"]), BYTE, 0.5, tmp_path)
     assert [BYTE.decode(part[:].tolist()) for part in (prepared.train, prepared.validation)] == ["train", "valid"]
+
+
+def test_the_largest_id_of_a_large_vocabulary_comes_back(tmp_path: Path) -> None:
+    large: Any = SimpleNamespace(vocab_size=2**16 + 1, end_of_text=0, begin_of_text=0, fingerprint="large")
+    large.encode = lambda _text: np.full(4, 2**16, np.uint32)
+    assert prepare_tokens(source(["text"]), large, 0.5, tmp_path).train[:].tolist() == [2**16] * 2
 
 
 def test_prepared_tokens_are_used_again_until_text_or_tokenizer_change(tmp_path: Path) -> None:
@@ -117,9 +125,19 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
 def test_what_a_killed_preparation_left_is_removed(tmp_path: Path) -> None:
     prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
     (folder,) = (tmp_path / "prepared").iterdir()
-    folder.rename(folder.with_name(f".partial-{folder.name}-{socket.gethostname()}-999999999"))
-    prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
-    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [folder.name]
+    for process in (999_999_999, os.getpid()):  # that of a container is often the same
+        folder.rename(folder.with_name(f".partial-{folder.name}-{socket.gethostname()}-{process}"))
+        prepare_tokens(source(["abcd"]), BYTE, 0.5, tmp_path)
+        assert [path.name for path in (tmp_path / "prepared").iterdir()] == [folder.name]
+
+
+def test_prepared_tokens_are_flushed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[os.stat_result] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor)))
+    prepare_tokens(source(["train"], ["valid"]), BYTE, 0.5, tmp_path)
+    files = [path.stat() for path in (tmp_path / "prepared").glob("*/*")]
+    assert len(files) == 3
+    assert {(file.st_ino, file.st_size) for file in files} <= {(file.st_ino, file.st_size) for file in flushed}
 
 
 def test_a_stream_over_many_shards_is_the_stream_over_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +161,12 @@ def test_a_tokenizer_is_learned_once(tmp_path: Path) -> None:
 def test_characters_of_the_validation_split_are_in_the_alphabet(tmp_path: Path) -> None:
     tokenizer = prepare_tokenizer(source(["abc"], ["xyz"]), "character", 300, tmp_path)
     assert tokenizer.decode(tokenizer.encode("axz").tolist()) == "axz"
+
+
+@pytest.mark.parametrize("kind", ["bpe", "word"])
+def test_words_of_the_validation_split_are_not_learned(kind: str, tmp_path: Path) -> None:
+    tokenizer = prepare_tokenizer(source(["ab ab ab"], ["xy xy xy"]), kind, 300, tmp_path)
+    assert [any(word in token for token in tokenizer.token_bytes) for word in (b"ab", b"xy")] == [True, False]
 
 
 def test_targets_are_the_next_tokens_and_an_epoch_sees_every_window_once() -> None:
@@ -196,6 +220,17 @@ def test_training_windows_begin_with_a_document_where_one_begins_soon() -> None:
     first = torch.cat([long.batch(row)[0] for row in range(0, long.windows_per_epoch // 8 * 8, 8)])
     assert 0 < (first[:, 0] == 0).sum() <= 5
     assert ((first == 0).sum(1) == (first[:, 0] == 0)).all()  # nowhere else
+
+
+@pytest.mark.parametrize(("context_length", "first"), [(9, 1), (10, 0)])
+def test_a_window_moves_on_as_far_as_to_the_next_window(context_length: int, first: int) -> None:
+    batches = Batches(documents(10, 30), context_length, 1, 1, begin_of_text=0)
+    assert batches._window(1)[0] == first
+
+
+def test_windows_begin_with_documents_where_these_are_no_longer() -> None:
+    found = [begins_with_documents(documents(*[15] * 9), length, begin_of_text=0) for length in (15, 16)]
+    assert found == [False, True]
 
 
 def test_evaluation_windows_begin_with_a_document_where_one_begins() -> None:

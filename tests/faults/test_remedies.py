@@ -192,9 +192,9 @@ CASES: dict[str, Case] = {
         [*OWN, "data.validation_fraction=0.001"],
         instead(r"a larger (\S+)", "{}=0.2"),
     ),
-    "a context longer than the text": (
-        text(LONG),
-        [*OWN, "model.context_length=4096"],
+    "a context as long as the text to learn from": (
+        text("a" * 400),
+        [*OWN, "data.validation_fraction=0.25", "model.context_length=300"],
         more("model.context_length=16"),
     ),
     "a stride longer than the context": (

@@ -134,6 +134,11 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(p: float, kept: int) -> Non
     assert int(keep_top_p(LOGITS, p).isfinite().sum()) == kept
 
 
+def test_top_p_looks_only_at_what_top_k_has_kept() -> None:
+    config = SamplingConfig(temperature=1, top_k=2, top_p=0.7)  # of the two, the first has 0.731
+    assert next_token_probabilities(LOGITS, NOTHING_SEEN, config).tolist() == [[1, 0, 0, 0]]
+
+
 @pytest.mark.parametrize(("p", "kept"), [(1.0, 1), (0.36, 2), (0.38, 1), (0.13, 3), (0.0, 4)])
 def test_min_p_keeps_tokens_in_proportion_to_the_best(p: float, kept: int) -> None:
     assert int(keep_min_p(LOGITS, p).isfinite().sum()) == kept

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import random_model
 
 from minigpt.model.dropout import Dropout
 
@@ -24,6 +25,11 @@ def test_what_is_dropped_at_one_place_says_nothing_about_another_or_the_next_tim
         assert (first * other).mean().abs() < 0.001  # 6 standard deviations
     squares = first[::2, ::2] * first[::2, 1::2] * first[1::2, ::2] * first[1::2, 1::2]  # two rows, two columns
     assert squares.mean().abs() < 6 * 0.4**4 / len(squares.flatten()) ** 0.5
+
+
+def test_embeddings_are_dropped_in_training() -> None:
+    embedded, _ = random_model(dropout=0.5).train().embed(torch.zeros(1, 16, dtype=torch.int64))
+    assert 0.3 < (embedded == 0).float().mean() < 0.7  # 9 standard deviations
 
 
 def test_the_seed_decides_what_is_dropped(hashed: Dropout) -> None:

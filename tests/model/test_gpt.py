@@ -48,6 +48,15 @@ def test_an_untrained_model_has_a_loss_of_ln_vocab_size(tie_embeddings: bool, d_
     assert loss.item() == pytest.approx(math.log(1000), rel=0.02)
 
 
+def test_gpt2_begins_smaller_where_it_writes_into_the_residual_stream() -> None:
+    model = GPT(ModelConfig(**SHAPE, initialisation="gpt2"))
+    model.initialise(seed=0)
+    for block in model.blocks:
+        attention, network = block.attention, block.feed_forward
+        deviations = [layer.weight.std().item() for layer in (attention.o_proj, network.down_proj, network.up_proj)]
+        assert deviations == pytest.approx([0.01, 0.01, 0.02], rel=0.1)  # 0.02 / sqrt(2 * 2 layers)
+
+
 @pytest.mark.parametrize("n_kv_heads", [4, 2])
 def test_attention_begins_by_handing_on_the_mean_of_what_it_saw(n_kv_heads: int) -> None:
     model = GPT(ModelConfig(**{**SHAPE, "n_kv_heads": n_kv_heads}))

@@ -135,8 +135,9 @@ def test_only_matrices_of_blocks_are_decayed() -> None:
     assert share == pytest.approx(0.1 * 0.01)  # of a weight that decays in a step, at any width
 
 
-def test_what_writes_into_the_residual_stream_learns_at_its_own_rate() -> None:
-    recipe = make_recipe({}, {"learning_rate": 0.02, "residual_fraction": 0.25})
+def test_each_kind_of_parameter_learns_at_its_own_rate() -> None:
+    rate = {"learning_rate": 0.02, "residual_fraction": 0.25, "adamw_learning_rate": 0.001}
+    recipe = make_recipe({"reference_width": 64}, rate)
     model = GPT(recipe.model)
     rates = {
         id(p): group["lr"] for group in make_optimizers(model, recipe, torch.float32).groups for p in group["params"]
@@ -144,6 +145,14 @@ def test_what_writes_into_the_residual_stream_learns_at_its_own_rate() -> None:
     for block in model.blocks:
         assert rates[id(block.attention.o_proj.weight)] == rates[id(block.feed_forward.down_proj.weight)] == 0.005
         assert rates[id(block.attention.q_proj.weight)] == rates[id(block.feed_forward.up_proj.weight)] == 0.02
+    assert (rates[id(model.token_embedding.weight)], rates[id(model.final_norm.weight)]) == (0.004, 0.001)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_adamw_has_the_epsilon_and_betas_of_the_recipe(name: str) -> None:
+    recipe = make_recipe({}, {"name": name, "epsilon": 1e-6, "beta1": 0.7, "beta2": 0.8})
+    adamw = make_optimizers(GPT(recipe.model), recipe, torch.float32).optimizers[-1]
+    assert (adamw.defaults["eps"], adamw.defaults["betas"]) == (1e-6, (0.7, 0.8))
 
 
 @pytest.mark.parametrize(("name", "learning_rate"), [("muon", 0.02), ("adamw", 0.003)])

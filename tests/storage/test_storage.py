@@ -18,6 +18,7 @@ from minigpt.errors import UserError
 from minigpt.storage import lock
 from minigpt.storage.checksums import DamageError, check_file, checksum, file_checksum, read_sealed, sealed, unsealed
 from minigpt.storage.lock import NAME, locked
+from minigpt.storage.metrics import metrics_line, parse_metrics
 from minigpt.storage.writing import flush_folder, write_whole
 
 HOLDER = """
@@ -81,6 +82,16 @@ def test_what_is_not_sealed_is_told(content: bytes, told: str, tmp_path: Path) -
 def test_nan_is_never_written() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         sealed({"loss": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"step": -1}, {"step": 1.5}, {"tokens": -1}, {"seconds": None}, {"loss": "low"}, {"sample": 1}], ids=str
+)
+def test_metrics_of_another_kind_than_is_written_are_told(wrong: dict[str, Any], tmp_path: Path) -> None:
+    path, right = tmp_path / "metrics.jsonl", {"step": 1, "tokens": 2, "seconds": 0.5, "sample": ""}
+    path.write_text(metrics_line(right) + metrics_line(right | wrong))
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 2: not what was written"):
+        parse_metrics(path)
 
 
 def test_a_file_is_checked_by_its_bytes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import minigpt
+from conftest import RECIPE, TINY, minigpt
 
 from minigpt.config.hyperparameters import Config
 from minigpt.runs import load_run
@@ -85,6 +85,15 @@ def test_a_longer_context_and_dropout_are_allowed(recipe: Path) -> None:
     tuned, _ = train(recipe, "model.context_length=64", "model.dropout=0.1")
     model = load_run(tuned).config.model
     assert (model.context_length, model.dropout) == (64, 0.1)
+
+
+def test_learned_positions_allow_no_other_context(recipe: Path, run: Path) -> None:
+    learned = recipe.parent / "learned"
+    changes = ["model.position=learned", "training.max_steps=1", f"run.directory={learned}"]
+    done = minigpt("train", RECIPE, *TINY, *changes, cwd=run.parents[1])
+    assert done.returncode == 0, done.stderr
+    _, told = train(recipe, f"training.init_from={learned}", "model.context_length=64", works=False)
+    assert f"model.context_length = 64: {learned} (training.init_from) has 32" in told
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from conftest import RECIPE, TINY, minigpt
 from forked import Done, forked, started
 from safetensors.torch import load_file
 
+from minigpt.config.recipe import load_recipe
 from minigpt.data.batches import Batches
-from minigpt.runs import RunFolder, read_index
+from minigpt.errors import UserError
+from minigpt.evaluation.loss import Evaluation
+from minigpt.runs import RunFolder, kept_steps, read_index, read_metadata
 from minigpt.training import checkpoint
 from minigpt.training import run as training_run
+from minigpt.training.continuation import check_origins
 from minigpt.training.corpus import prepare_corpus
 from minigpt.training.trainer import Trainer
 
@@ -178,9 +183,34 @@ def test_half_a_checkpoint_is_never_looked_at(workplace: Path, uninterrupted: Pa
     assert not half.exists()
 
 
-def test_evaluating_more_often_changes_no_training_loss(workplace: Path, uninterrupted: Path) -> None:
+def test_a_checkpoint_that_is_half_deleted_is_none(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path / "run")
+    shutil.copytree(run, folder.path)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.delete_checkpoint(folder.checkpoint(9))
+    assert kept_steps(folder) == [0, 6, 12]
+
+
+def test_evaluating_more_often_changes_no_training_loss(
+    workplace: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, n_tokens = Trainer.evaluate, set[int]()
+
+    def counted(trainer: Trainer) -> Evaluation:
+        evaluation = evaluate(trainer)
+        n_tokens.add(evaluation.tokens)
+        return evaluation
+
+    monkeypatch.setattr(Trainer, "evaluate", counted)
     done = minigpt("train", RECIPE, "run.name=often", *CHANGES, "training.evaluate_every=1", cwd=workplace)
     assert done.returncode == 0, done.stderr
+    assert n_tokens == {500}, "training.evaluation_tokens"
     often, seldom = (
         [line["loss"] for line in metrics(path) if "loss" in line]
         for path in (workplace / "runs" / "often", uninterrupted)
@@ -366,6 +396,16 @@ def test_a_run_does_not_go_on_as_another(name: str, workplace: Path, own_text: P
     assert done.returncode == 2
     for part in told:
         assert part in done.stderr
+
+
+def test_with_dropout_a_run_goes_on_with_as_many_processes(uninterrupted: Path) -> None:
+    folder = RunFolder(uninterrupted)
+    config, now = load_recipe(folder.config), asdict(read_metadata(folder, 18))
+    check_origins(config, folder, 18, now)
+    now["processes"] = 2
+    with pytest.raises(UserError, match=r"dropout = 0\.1 of 2 processes is not that of 1, .*; start so many"):
+        check_origins(config, folder, 18, now)
+    check_origins(load_recipe(folder.config, ["model.dropout=0"]), folder, 18, now)
 
 
 def test_an_edited_text_is_another(workplace: Path, own_text: Path) -> None:
