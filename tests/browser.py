@@ -43,7 +43,7 @@ def chromium(server: str = "file:", **settings: Any) -> Iterator[Any]:
     asyncio._set_running_loop(loop)  # Playwright wants it to run, and others theirs where no page is open
     try:
         page = browser.new_page(**settings)
-        page.set_default_timeout(0)  # pytest's own limit is the only one
+        page.set_default_timeout(60_000)  # pytest's own limit would end all tests
         page.on("request", lambda request: trouble.append(request.url))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         yield page

@@ -1,7 +1,7 @@
 """A tiny run that many tests look at, trained once.
 
 No test asks how long something took. What has to be waited for is waited for, until pytest's own limit
-(faulthandler_timeout in pyproject.toml) ends a test that hangs.
+(faulthandler_timeout in pyproject.toml) or, in a page, a minute (browser.py) ends a test that hangs.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from conftest import RECIPE, TINY, minigpt
 
 from minigpt.data.progress import bar
+from minigpt.evaluation.text import assess
 from minigpt.generation.sampler import Request, Sampler
+from minigpt.runs import load_run
 
 
 def sample(run: Path, *options: object, stdin: str = "") -> str:
@@ -148,6 +151,15 @@ def test_evaluation_of_a_text_of_ones_own(run: Path, tmp_path: Path) -> None:
     path.write_text("A cat sat. " * 30)
     figures = json.loads(minigpt("evaluate", run, "--text", path, "--json", cwd=tmp_path).stdout)
     assert figures["bytes"] == pytest.approx(330, abs=12)
+
+
+def test_of_a_text_of_ones_own_the_whole_validation_part_is_evaluated(run: Path, tmp_path: Path) -> None:
+    loaded = load_run(run)
+    data = loaded.config.data.model_copy(update={"max_documents": 1})
+    limited = replace(loaded, config=loaded.config.model_copy(update={"data": data}))
+    (tmp_path / "train.txt").write_text("A dog sat. " * 30)
+    (tmp_path / "validation.jsonl").write_text('{"text": "A cat"}\n' * 2)
+    assert assess(limited, str(tmp_path))["tokens"] == 2 * len(loaded.tokenizer.encode("A cat"))
 
 
 def test_a_text_of_ones_own_is_learned_by_characters(workplace: Path, run: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)  # noqa: T201
         status = 130
-    except BrokenPipeError:
+    except SystemExit:  # how typer ends where nobody reads any more what is printed
         status = 0
     except OSError as error:
         status = _fail(f"{error.filename or 'files'}: {error.strerror or error}; mend that, and run the command again")

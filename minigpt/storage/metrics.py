@@ -45,7 +45,8 @@ def parse_metrics(path: Path, n_bytes: float = math.inf, step: float = math.inf)
                     raise ValueError
             except (ValueError, RecursionError):
                 raise UserError(f"{path}, line {len(metrics) + 1}: not what was written; {remedy}") from None
-            if values["step"] > step or length + len(line) > n_bytes:
+            later = values["step"] - step + ("validation_loss" in values) > 0  # a checkpoint is saved, then evaluated
+            if later or length + len(line) > n_bytes:
                 break
             metrics.append(values)
             length += len(line)

@@ -187,6 +187,22 @@ def test_a_run_whose_metrics_are_away_goes_on_with_a_warning(run: Path, tmp_path
     assert steps == [json.loads(line)["step"] for line in lines[:3]] + [12, 13, 14, 15, 15]
 
 
+@pytest.mark.parametrize(("missing", "checkpoint"), [(slice(2, 3), "last"), (slice(6, 7), "9"), (slice(5, 7), "last")])
+def test_a_run_of_whose_metrics_lines_are_missing_goes_on_and_has_no_step_twice(
+    missing: slice, checkpoint: str, run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    del lines[missing]
+    (copy / "metrics.jsonl").write_text("".join(lines))
+    done = minigpt("train", "--resume", copy, "--checkpoint", checkpoint, cwd=run.parents[1])
+    assert done.returncode == 0, done.stderr
+    assert "metrics.jsonl: does not go up to the last checkpoint or evaluation" in done.stderr
+    steps = [json.loads(line)["step"] for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [json.loads(line)["step"] for line in lines]
+
+
 def test_what_cannot_be_trained_leaves_the_old_run_and_no_new_folder(run: Path, tmp_path: Path) -> None:
     for change in ("data.validation_fraction=1e-300", "model.vocab_size=5", "model.d_model=65536"):
         done = minigpt("train", RECIPE, *TINY, "run.name=tiny", "--overwrite", change, cwd=run.parents[1])
@@ -201,6 +217,21 @@ def test_stories_without_a_known_beginning_are_evaluated_without_their_entropy(r
     done = minigpt("train", RECIPE, *TINY, "run.name=one", "data.max_documents=1", cwd=run.parents[1])
     assert done.returncode == 0, done.stderr
     assert "above the entropy" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [["tokenize", "A cat"], ["explain", "RUN", "--no-open"], ["export", "RUN"]])
+def test_a_folder_in_the_place_of_the_output_is_told(words: list[str], run: Path, tmp_path: Path) -> None:
+    done = minigpt(*(word.replace("RUN", str(run)) for word in words), "--output", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "choose another --output" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_is_short_and_gives_a_terminal_no_orders(run: Path) -> None:
+    for words in (["embeddings", run, "a" * 100_000], ["embeddings", run, "\x1b[31mred"], ["sample", "\x1b[31mred"]):
+        done = minigpt(*words, cwd=run.parents[1])
+        assert (done.returncode, done.stderr.count("\n"), "\x1b" in done.stderr) == (2, 1, False)
+        assert len(done.stderr) < 1000
 
 
 def test_text_that_is_not_utf8_is_named_with_file_and_byte(run: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,16 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(run: Path, tmp_path: Path) -> 
         assert done.stdout.startswith("A cat"), done
 
 
-def test_half_an_environment_of_torchrun_is_told(run: Path) -> None:
-    done = forked(
-        "train", RECIPE, *TINY, "run.name=alone", cwd=run.parents[1], before=lambda: os.environ.update(WORLD_SIZE="2")
-    )
+@pytest.mark.parametrize(
+    ("environment", "missing"),
+    [
+        ({}, "RANK"),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, "MASTER_PORT"),
+        ({"RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "1"}, "MASTER_ADDR"),
+    ],
+)
+def test_half_an_environment_of_torchrun_is_told(environment: dict[str, str], missing: str, run: Path) -> None:
+    set_variables = partial(os.environ.update, environment, WORLD_SIZE="2")
+    done = forked("train", RECIPE, *TINY, "run.name=alone", cwd=run.parents[1], before=set_variables)
     assert (done.status, "Traceback" in done.errors) == (2, False), done.errors
-    assert "WORLD_SIZE is set, and 'RANK' is not as torchrun sets it" in done.errors
+    assert f"WORLD_SIZE is set, and '{missing}' is not as torchrun sets it" in done.errors

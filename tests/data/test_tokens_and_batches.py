@@ -14,10 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minigpt.config.hyperparameters import DataConfig
 from minigpt.data import shards
 from minigpt.data.batches import IGNORED, Batches, begins_with_documents, evaluation_windows
-from minigpt.data.sources import Source
+from minigpt.data.sources import Source, open_source
 from minigpt.data.tokens import TokenStream, prepare_tokenizer, prepare_tokens
+from minigpt.errors import UserError
 from minigpt.tokenizers import build_tokenizer
 
 BYTE = build_tokenizer("byte", 257, [])
@@ -120,6 +122,18 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         prepare_tokens(Source("x", "x", False, documents), BYTE, 0.1, tmp_path)
     assert list((tmp_path / "prepared").iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_of_a_text_that_changes_while_it_is_read_nothing_is_kept(limit: int | None, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("before")
+    changing = open_source(DataConfig(source=str(text), max_documents=limit))
+    text.write_text("afterwards")
+    for prepare in (partial(prepare_tokens, changing, BYTE, 0.5), partial(prepare_tokenizer, changing, "bpe", 300)):
+        with pytest.raises(UserError, match=r"text\.txt.*: was changed while it was read; run the command again"):
+            prepare(tmp_path)
+    assert list(tmp_path.glob("prepared/*")) == []
 
 
 def test_what_a_killed_preparation_left_is_removed(tmp_path: Path) -> None:

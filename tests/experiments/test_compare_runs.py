@@ -168,6 +168,7 @@ def test_the_command_prints_a_table_a_page_or_json(runs: list[Path], tmp_path: P
     document = json.loads(minigpt("compare", "rate*", "--json", "--prompt", "A cat", cwd=tmp_path).stdout)
     assert all(text.startswith("A cat") for text in document["samples"].values())
     assert len(document["samples"]) == len(document["runs"]) == 4
+    assert len(set(document["samples"].values())) == 1, "the same weights write the same, whatever the run's seed"
     shutil.rmtree(runs[0] / "checkpoints")
     document = json.loads(minigpt("compare", "rate*", "--json", "--prompt", "A cat", cwd=tmp_path).stdout)
     assert list(document["samples"]) == [run["run"] for run in document["runs"][1:]]

@@ -48,14 +48,14 @@ def test_the_plan_counts_what_a_forward_pass_keeps() -> None:
 
 
 def test_a_few_rows_tell_what_all_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = load_recipe(RECIPE, [*TINY, "training.batch_size=16"])
+    recipe = load_recipe(RECIPE, [*TINY, "training.batch_size=16", "training.gradient_accumulation_steps=3"])
     model = GPT(recipe.model.model_copy(update={"vocab_size": 100}))
     monkeypatch.setattr(throughput, "LEAST_RATE", 1)
     monkeypatch.setattr(Steps, "step", lambda self: (0.010 + 0.020 * self.n_rows, 0.003))
     for at_most, n_rows in ((0.001, 2), (0.1, 3), (1.0, 16)):
         steps = Steps(recipe, model, Engine(torch.device("cpu"), "float32"), at_most)
         assert steps.n_rows == n_rows
-        assert steps.time(0) == pytest.approx((0.010 + 0.020 * 16, 0.003))
+        assert steps.time(0) == pytest.approx((3 * (0.010 + 0.020 * 16), 0.003))
 
 
 @pytest.mark.parametrize(("together", "n_threads"), [(5.0, 1), (0.5, 2)])

@@ -11,7 +11,7 @@ from conftest import RECIPE, TINY, minigpt
 from minigpt.data import stories
 from minigpt.data.tokens import TokenStream
 from minigpt.evaluation.text import known_entropy
-from minigpt.experiments import charts
+from minigpt.experiments import charts, report
 from minigpt.runs import load_run
 from minigpt.training import trainer
 
@@ -69,6 +69,12 @@ def test_the_entropy_is_that_of_the_whole_stories_that_are_evaluated_on(run: Pat
     assert known_entropy("stories", tokens, tokenizer, last + 5) == pytest.approx(nats / last)
     assert known_entropy("mine.txt", tokens, tokenizer) is None
     assert known_entropy("stories", TokenStream([np.array(ids[1:])]), tokenizer) is None
+
+
+def test_the_gap_is_the_validation_loss_minus_the_training_loss_at_the_same_step() -> None:
+    evaluations = [{"step": 1, "loss": 3.0}, {"step": 2, "validation_loss": 2.5}, {"step": 3, "validation_loss": 2.0}]
+    smooth = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}]
+    assert report.generalisation_gap(evaluations, smooth) == [{"step": 2, "gap": 0.5}]
 
 
 def test_a_long_curve_keeps_its_last_point_and_no_more_than_can_be_seen() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from minigpt.config.hyperparameters import Config
 from minigpt.config.recipe import load_recipe
 from minigpt.errors import UserError
 from minigpt.experiments import sweep as sweeping
+from minigpt.experiments import sweep_page
 from minigpt.experiments.search import load_search
 from minigpt.experiments.storage import Storage
 from minigpt.training import run as starting
@@ -280,6 +282,15 @@ def test_a_study_without_trials_takes_a_corrected_search(tmp_path: Path, monkeyp
     assert "model.d_model" in second.open().user_attrs["search"]["space"]
 
 
+def test_trials_that_a_lost_database_knew_are_not_replaced(tmp_path: Path) -> None:
+    mine = tmp_path / "runs/s/trial-0000-seed-1/mine"
+    mine.mkdir(parents=True)
+    done = minigpt("sweep", write(tmp_path), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds trials that its database does not know of" in done.stderr
+    assert mine.is_dir()
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_trial_killed_twice_counts_once() -> None:
     study = optuna.create_study()
@@ -439,6 +450,10 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert (done.returncode, "pip install 'minigpt[sweep]'" in done.stderr) == (2, True)
 
 
+def test_a_logarithmic_scale_has_equal_steps_for_equal_factors() -> None:
+    assert sweep_page._scale([1, 10, 100], True) == pytest.approx({"1": 0, "10": 0.5, "100": 1})
+
+
 @needs_chromium
 def test_the_page_shows_history_importance_and_curves(tmp_path: Path) -> None:
     space = {"optimizer.learning_rate": SPACE["optimizer.learning_rate"], "model.d_model": [16, 32]}
@@ -450,6 +465,9 @@ def test_the_page_shows_history_importance_and_curves(tmp_path: Path) -> None:
         page.wait_for_selector(
             ".js-plotly-plot .scatterlayer path.js-line", state="attached"
         )  # a level line has no height
+        losses = [trial.value for trial in trials(tmp_path) if trial.value is not None]
+        best = page.evaluate("document.querySelector('.chart').data.at(-1)")
+        assert (best["name"], best["y"]) == ("best so far", list(accumulate(losses, min)))
         lines = page.evaluate("Array.from(document.querySelectorAll('.chart')[2].data, line => line.text)")
         shown = {text for line in lines for text in line}
         for trial in trials(tmp_path):

@@ -12,10 +12,10 @@ from conftest import TINY as TINY_RUN
 
 from minigpt.config.hyperparameters import Config, ModelConfig
 from minigpt.errors import UserError
-from minigpt.hardware import compiler, memory
+from minigpt.hardware import compiler, instructions, memory, precision
 from minigpt.hardware.compiler import Compiler
 from minigpt.hardware.device import Engine, choose_device
-from minigpt.model.gpt import GPT
+from minigpt.model.gpt import GPT, outline
 
 ENGINE = Engine(torch.device("cpu"), "float32")
 TINY = ModelConfig(vocab_size=9, context_length=4, n_layers=2, n_heads=1, d_model=4)
@@ -112,6 +112,40 @@ def test_processes_share_the_memory_of_a_computer_but_not_that_of_gpus(monkeypat
         with pytest.raises(UserError, match="batch_size"):
             memory.check_memory(config, config.model.model_copy(update={"vocab_size": 9}), device, n_processes)
     memory.check_memory(config, config.model.model_copy(update={"vocab_size": 9}), gpu, 1024)
+
+
+@pytest.mark.parametrize(("name", "n_bytes"), [("muon", 4), ("adamw", 8)])
+def test_only_a_model_that_surely_does_not_fit_is_refused(
+    name: str, n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, cpu, n = Config(training={"max_steps": 1}, optimizer={"name": name}), torch.device("cpu"), 10**6
+    told = memory.memory_by_use(config, TINY, outline(TINY).n_parameters(), config.training.batch_size, cpu)
+    monkeypatch.setattr(memory, "memory_of", lambda _: sum(told.values()) * 2 // 3)
+    memory.check_memory(config, TINY, cpu)
+    monkeypatch.setattr(memory, "memory_of", lambda _: sum(told.values()) // 3)
+    with pytest.raises(UserError, match="batch_size"):
+        memory.check_memory(config, TINY, cpu)
+    assert memory.memory_by_use(config, TINY, n, 1, cpu)["optimizer"] == n_bytes * n
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "measured"),
+    [
+        ("amx_bf16", "bfloat16", False),
+        ("avx512_bf16", "bfloat16", False),
+        ("avx2", "float32", False),
+        ("bf16", "bfloat16", True),
+    ],
+)
+def test_the_precision_is_measured_only_where_nothing_tells(
+    known: str, wanted: str, measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+    for module in (instructions, precision):
+        monkeypatch.setattr(module, "instructions", lambda: frozenset({known}))
+    monkeypatch.setattr(precision, "matmul_rate", lambda _, dtype: rates.append(dtype) or 4 / dtype.itemsize)
+    assert precision.choose_precision("auto", torch.device("cpu")) == wanted
+    assert bool(rates) == measured
 
 
 def test_garbage_is_collected_again_once_work_begins(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from conftest import random_model
 from torch import Tensor
 
+from minigpt.errors import UserError
 from minigpt.inference import compiled, native
 from minigpt.model.cache import KVCache
 
@@ -106,6 +107,9 @@ def test_without_a_compiler_or_a_place_there_is_none(
     said = capsys.readouterr().err
     assert said.count("compile  the code") == 1
     assert "warning: no-such-compiler cannot compile the code for inference" in said
+    monkeypatch.setenv("CXX", 'g++ "')
+    with pytest.raises(UserError, match=r'CXX = g\+\+ ": is no command'):
+        compiled.find_compiler()
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", "")
     compiled.load.cache_clear()

@@ -330,8 +330,9 @@ def test_the_command_tells_what_a_missing_part_changes(run: Path, workplace: Pat
     assert rows
     assert all(re.fullmatch(r"  P\(.+\) \d+\.\d% → \d+\.\d%", row) for row in rows)
     assert '"asked":"1.1+2"' in Path(path).read_text()
-    done = minigpt(*command, "--without", "1.neuron3=mean", "--beside", "A dog sat", cwd=workplace)
-    assert done.stdout.startswith("without layer 1, neuron 3 (its mean instead):\n")
+    asked = ["--without", "1.neuron3=mean", "--without", "1=mean"]
+    done = minigpt(*command, *asked, "--beside", "A dog sat", cwd=workplace)
+    assert done.stdout.startswith("without layer 1, neuron 3 (its mean instead) and layer 1 (its mean instead):\n")
     assert re.search(r"\nbeside 'A dog sat': P\(.+\) .+% → .+%, P\(.+\) .+%; with one part .*:\n  layer", done.stdout)
     done = minigpt(*command, "--beside", "A cat sat. " * 30, cwd=workplace)
     assert (done.returncode, "--beside: has " in done.stderr) == (2, True)

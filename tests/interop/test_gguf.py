@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from conftest import random_model
+from conftest import minigpt, random_model
 from gguf_writing import as_run, exported, float32, gguf_bytes
 
 from minigpt.errors import UserError
@@ -89,6 +89,11 @@ def test_a_file_is_what_its_dtype_says(tmp_path: Path) -> None:
     values = GgufFile(tmp_path / "a").values
     assert values["general.architecture"] == "qwen3"
     assert (values["qwen3.attention.key_length"], values["general.file_type"]) == (12, 7)
+
+
+def test_the_name_of_the_output_tells_the_format(run: Path, tmp_path: Path) -> None:
+    assert minigpt("export", run, "--output", "model.gguf", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "model.gguf").read_bytes().startswith(b"GGUF")
 
 
 def test_a_number_that_float16_does_not_hold_is_told(tmp_path: Path) -> None:

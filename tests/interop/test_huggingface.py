@@ -14,12 +14,14 @@ from safetensors.torch import load_file, save_file
 from minigpt.config.hyperparameters import SamplingConfig
 from minigpt.errors import UserError
 from minigpt.generation.generate import generate
+from minigpt.interop.card import card
 from minigpt.interop.export import export_run
 from minigpt.interop.huggingface import settings, their_weights, to_transformers
-from minigpt.interop.huggingface_import import read_folder
+from minigpt.interop.huggingface_import import read_folder, read_sampling
 from minigpt.interop.imported import parameter_shapes, write_run
 from minigpt.model.gpt import GPT
-from minigpt.runs import Run, load_run
+from minigpt.runs import Run, RunFolder, load_run
+from minigpt.training.metrics import read_metrics
 
 GPT2 = {"position": "learned", "norm": "layernorm", "feed_forward": "gelu", "qk_norm": False}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -48,6 +50,11 @@ def test_the_same_weights_give_the_same_logits_in_transformers(family: str, scal
     reference = to_transformers(model)
     assert reference.config.tie_word_embeddings == (tied and not scaled)
     torch.testing.assert_close(logits(model), logits(reference), rtol=1e-4, atol=1e-4)
+
+
+def test_older_and_newer_versions_are_told_how_positions_turn() -> None:
+    told = settings(random_model(rope_theta=500.0).config)
+    assert told["rope_theta"] == told["rope_parameters"]["rope_theta"] == 500
 
 
 @pytest.mark.parametrize(
@@ -113,6 +120,12 @@ def test_the_card_tells_what_the_model_is(exported: Path, run: Path) -> None:
     (loss,) = (line["validation_loss"] for line in metrics if line["step"] == step and "validation_loss" in line)
     for part in ("library_name: transformers", f"{loss:.4f} nats per token", "stories", f"step {step}", "n_layers: 2"):
         assert part in card
+
+
+def test_the_card_has_the_figures_of_its_checkpoint(run: Path) -> None:
+    losses = {line["step"]: line["validation_loss"] for line in read_metrics(RunFolder(run)) if "sample" in line}
+    for step in (6, 12):
+        assert f"| {losses[step]:.4f} nats per token |" in card(load_run(run, str(step)), "tiny", 1)
 
 
 def test_what_comes_back_is_a_run_with_the_same_logits(imported: Path, run: Path) -> None:
@@ -292,6 +305,7 @@ def test_what_ends_a_text_and_how_it_is_sampled_come_along(
     sampling = run.config.sampling
     assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.3, None, 0.9)
     assert sampling.repetition_penalty == 1.5
+    assert read_sampling({**generation, "do_sample": False}, folder)["temperature"] == 0
 
 
 def test_a_folder_without_weights_is_told_whether_it_has_others(exported: Path, tmp_path: Path) -> None:

@@ -128,6 +128,15 @@ def test_what_comes_back_is_the_same_tokenizer(kind: str) -> None:
         assert back.encode(text).tolist() == tokenizer.encode(text).tolist()
 
 
+def test_texts_keep_their_length_whatever_batches_were_padded_or_cut_to() -> None:
+    tokenizer = TOKENIZERS["byte"]()
+    theirs = fast(tokenizer)
+    theirs.enable_padding(length=16)
+    theirs.enable_truncation(16)
+    back = HuggingFaceTokenizer(json.loads(theirs.to_str()), tokenizer.vocab_size, tokenizer.end_of_text)
+    assert [len(back.encode("a" * n)) for n in (3, 30)] == [3, 30]
+
+
 def test_where_a_text_begins_a_document_end_of_text_comes_first() -> None:
     tokenizer = TOKENIZERS["word"]()
     made = definition(tokenizer, begins_documents=True)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from browser import chromium, needs_chromium
+from conftest import minigpt
 from forked import started
 from starlette.testclient import TestClient
 
+from minigpt.cli import explain
 from minigpt.runs import Index, RunFolder, load_run
 from minigpt.serving import live, loopback
 from minigpt.storage.checksums import sealed
@@ -38,6 +40,10 @@ def test_the_page_and_the_numbers_of_another_text(client: TestClient) -> None:
     known = client.post("/data", content=json.dumps({"prompt": "A cat sat", "step": data["step"]})).json()
     assert known == {name: value for name, value in data.items() if name in known}
     assert "vocabulary" in data.keys() - known.keys()
+    assert known["learning"]
+    quick = client.post("/data", json={"prompt": "A cat sat", "step": data["step"], "learning": False}).json()
+    assert quick["learning"] is None
+    assert "vocabulary" in client.post("/data", json={"prompt": "A cat sat", "step": 0}).json()
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,17 @@ def test_a_newer_checkpoint_is_taken(run: Path, tmp_path: Path) -> None:
     assert client.get("/step").json() == max(steps)
     write_index(folder, Index(max(steps), None))
     assert ask(client, "A cat").status_code == 200
+    shutil.rmtree(folder.index.parent)
+    assert client.get("/step").json() == max(steps)
+    assert ask(client, "A cat").status_code == 200
+
+
+def test_the_command_serves_the_last_checkpoint(two_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr(explain, "serve_page", lambda app, *_: served.append(TestClient(app, base_url=HERE)))
+    write_index(RunFolder(two_runs / "runs/tiny"), Index(12, 6))
+    assert minigpt("explain", "runs/tiny", "--serve", cwd=two_runs).returncode == 0
+    assert served[0].get("/step").json() == 12
 
 
 @pytest.fixture

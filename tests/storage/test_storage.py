@@ -19,7 +19,7 @@ from minigpt.storage import lock
 from minigpt.storage.checksums import DamageError, check_file, checksum, file_checksum, read_sealed, sealed, unsealed
 from minigpt.storage.lock import NAME, locked
 from minigpt.storage.metrics import metrics_line, parse_metrics
-from minigpt.storage.writing import flush_folder, write_whole
+from minigpt.storage.writing import flush_folder, save_page, write_whole
 
 HOLDER = """
 import sys
@@ -43,6 +43,22 @@ def test_a_file_whose_writing_fails_is_as_it_was(tmp_path: Path, monkeypatch: py
         with pytest.raises(OSError, match="No space"):
             write_whole(path, b"new")
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"old", [path])
+
+
+def test_a_page_replaces_a_page_however_that_begins(tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("<!doctype html>old")
+    save_page(tmp_path / "page", "<!DOCTYPE html>new")
+    assert (tmp_path / "page").read_text() == "<!DOCTYPE html>new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders here")
+def test_a_page_goes_into_a_pipe_that_stays_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    save_page(tmp_path / "pipe", "<!DOCTYPE html>")
+    assert os.read(reader, 100) == b"<!DOCTYPE html>"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])

@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tokenizers
 from conftest import minigpt
 
+from minigpt.cli import tokenize as command
 from minigpt.errors import UserError
 from minigpt.tokenizers import build_tokenizer
 from minigpt.tokenizers.bpe import GPT2_PATTERN, BytePairTokenizer, byte_letters
@@ -101,3 +103,13 @@ def test_in_words_pieces_are_told_apart_and_counted(workplace: Path) -> None:
         "  ids 2 3 0 1",
         "  4 tokens for 4 bytes: 1.00 bytes per token",
     ]
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_is_shown_colours_unless_it_wants_none(
+    no_color: str, coloured: bool, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(command, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    done = minigpt("tokenize", "hi a", "--tokenizer", "byte", cwd=workplace)
+    assert ("\x1b" in done.stdout) == coloured

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,8 +35,17 @@ def test_without_a_name_the_newest_run_is_taken_beside_what_is_at_hand(
 ) -> None:
     monkeypatch.setattr(find, "PUBLIC", ())
     done = minigpt("tokenize", TEXT, "--json", cwd=workplace)
-    names = [one["name"] for one in json.loads(done.stdout)["tokenizers"]]
-    assert names == [str(run.relative_to(workplace)), "stories", "character", "byte"]
+    newest, *others = [one["name"] for one in json.loads(done.stdout)["tokenizers"]]
+    assert (Path(newest).parent, others) == (run.parent.relative_to(workplace), ["stories", "character", "byte"])
+
+
+def test_of_several_runs_the_newest_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "PUBLIC", ())
+    for time, name in enumerate("cab"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").touch()
+        os.utime(tmp_path / name / "tokenizer.json", (time, time))
+    assert find.usual_names(tmp_path) == [str(tmp_path / "b"), "stories", "character", "byte"]
 
 
 def test_encodings_that_tiktoken_has_cached_are_shown_and_others_not_fetched(

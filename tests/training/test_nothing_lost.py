@@ -29,6 +29,7 @@ from minigpt.training import checkpoint
 from minigpt.training import run as training_run
 from minigpt.training.continuation import check_origins
 from minigpt.training.corpus import prepare_corpus
+from minigpt.training.distributed import is_first
 from minigpt.training.trainer import Trainer
 
 MOVING = ["seconds", "tokens_per_second", "checksum"]
@@ -333,6 +334,15 @@ def test_what_stops_all_processes_is_told_once(workplace: Path) -> None:
     assert sorted(done.errors.count("error: ") for done in ended) == [0, 1], ended
     told = "training.batch_size = 3: must be divisible by the 2 processes; set 2"
     assert told in ended[0].errors + ended[1].errors
+
+
+@pytest.mark.parametrize(("world_size", "first"), [(None, True), ("1", True), ("2", False)])
+def test_a_rank_counts_only_among_several(world_size: str | None, first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if world_size is not None:
+        monkeypatch.setenv("WORLD_SIZE", world_size)
+    assert is_first() == first
 
 
 def test_two_processes_have_the_loss_curve_of_one(workplace: Path, run: Path) -> None:

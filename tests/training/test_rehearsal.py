@@ -10,6 +10,7 @@ import pytest
 from browser import chromium, needs_chromium
 from conftest import RECIPE, TINY, minigpt
 
+from minigpt.config.recipe import load_recipe
 from minigpt.training import rehearsal
 from minigpt.training.rehearsal import HIGHEST, LOWEST, TEST_STEPS, judge, raised
 
@@ -69,6 +70,9 @@ def test_a_test_of_learning_rates_gives_a_picture_and_a_suggestion(run: Path, tm
     assert done.returncode == 0, done.stderr
     suggested = float(done.stdout.split("optimizer.learning_rate=")[1].split()[0])
     assert 1e-4 < suggested < 2
+    optimizer = load_recipe(RECIPE).optimizer
+    other = float(done.stdout.split("optimizer.adamw_learning_rate=")[1].split(":")[0])
+    assert other / suggested == pytest.approx(optimizer.adamw_learning_rate / optimizer.learning_rate, rel=0.1)
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"stories-learning-rates.html"}
     with chromium(viewport={"width": 400, "height": 800}) as page:
         page.goto(f"file://{tmp_path}/runs/stories-learning-rates.html")
