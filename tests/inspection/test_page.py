@@ -29,6 +29,7 @@ from minigpt.inspection.patching import patching
 from minigpt.inspection.trace import Trace, trace
 from minigpt.model.attention import attention_scores
 from minigpt.runs import Run, RunFolder, kept_steps, load_run
+from minigpt.tokenizers import build_tokenizer
 from minigpt.tokenizers.compare import label
 from minigpt.training.metrics import read_metrics
 
@@ -75,6 +76,12 @@ def shares(page: Any, picture: str) -> list[float]:
 
 def close(shown: list[float], true: Any) -> None:
     np.testing.assert_allclose(shown, true, rtol=0, atol=5.1e-4)
+
+
+def cell(page: Any, row: int, column: int) -> dict[str, float]:
+    """Where in the picture of a head the cell of a pair of `PROMPT`'s tokens is."""
+    side, n = page.eval_on_selector("#matrix", "c => c.clientWidth"), page.locator("#tokens button").count()
+    return {"x": side - 32 * (n - column - 0.5), "y": side - 32 * (n - row - 0.5)}
 
 
 @needs_chromium
@@ -124,7 +131,9 @@ def test_the_sliders_give_the_probabilities_that_sampling_would(page: Any, trace
         for item in page.query_selector_all("#distribution li"):
             told = item.query_selector(":scope > span:last-child").text_content()
             share = 0 if told == "cut" else float(told.strip("<>%")) / 100
-            assert share == pytest.approx(expected[int(item.get_attribute("data-token"))].item(), abs=0.006)
+            true = expected[int(item.get_attribute("data-token"))].item()
+            assert share == pytest.approx(true, abs=0.006)
+            assert (item.get_attribute("class") == "cut") == (told == "cut") == (true == 0)
 
 
 @needs_chromium
@@ -148,6 +157,12 @@ def test_sums_of_meanings_are_those_of_the_embedding_and_an_unknown_word_is_told
     page.uncheck("#others")
     shown = page.eval_on_selector_all("#analogy .chip", "all => all.map(chip => chip.innerText.trim().split(/\\s+/))")
     assert shown[0][0].strip("·") == answers(exclude=False)[0].text.strip()
+    points = page.eval_on_selector_all("#map circle", "all => all.map(c => [c.cx.baseVal.value, c.cy.baseVal.value])")
+    a, b, c = (np.array(points[mapped.index(embedding.token(word))]) for word in words)
+    arrows = page.eval_on_selector_all(
+        "#map line", "all => all.map(l => ['x1', 'y1', 'x2', 'y2'].map(name => Number(l.getAttribute(name))))"
+    )
+    np.testing.assert_allclose(arrows, [[*b, *a], [*c, *(c + a - b)]], atol=1e-3)
     page.fill("#a", "xylophonist")
     assert "“xylophonist” is no single token" in page.text_content("#analogy")
 
@@ -162,6 +177,49 @@ def test_a_picture_of_a_head_picks_it(page: Any) -> None:
         "#heads canvas", "c => Array.from(c.getContext('2d').getImageData(0, 0, 2, 1).data)"
     )
     assert (painted[3], painted[7]) == (255, 0)  # the first token has only itself to look at
+
+
+@needs_chromium
+def test_of_whatever_looks_the_strongest_look_and_neurons_are_shown(page: Any, traced: Trace) -> None:
+    shown = page.evaluate(
+        """() => D.layers.map((_, layer) => D.tokens.map((_, token) => {
+          state.layer = layer;
+          look(token);
+          const dots = Array.from($("curve").querySelectorAll("circle"), c => [c.cx.baseVal.value, c.cy.baseVal.value]);
+          return { key: state.key, neuron: $("strongest").querySelector(".chip").textContent, dots };
+        }))"""
+    )
+    head = page.evaluate("state.head")
+    for there, tokens in zip(traced.layers, shown, strict=True):
+        neurons = there.feed_forward
+        assert neurons.gate is not None
+        assert [one["key"] for one in tokens] == there.attention.weights[head].argmax(-1).tolist()
+        strongest = np.abs(neurons.hidden).argmax(-1)
+        assert [int(one["neuron"].split()[1]) for one in tokens] == strongest.tolist()
+        for one, gate in zip(tokens, neurons.gate, strict=True):
+            x, y = np.array(one["dots"]).T
+            np.testing.assert_allclose(x, 340 + 40 * gate, atol=1e-3)
+            np.testing.assert_allclose(y, 200 - 20 * gate / (1 + np.exp(-gate)), atol=1e-3)
+
+
+@needs_chromium
+def test_what_is_not_looked_at_cannot_be_picked_and_is_no_part_of_what_is_heard(page: Any) -> None:
+    page.click("#matrix", position=cell(page, 2, 1))
+    picked = page.text_content("#picked")
+    assert picked.startswith("·sat looks at ·cat: ")
+    page.click("#matrix", position=cell(page, 1, 2))
+    assert page.text_content("#picked") == picked
+    page.click("#tokens button:first-child")
+    assert page.text_content("#mixture") == "1.00 · value(A)"
+
+
+@needs_chromium
+def test_numbers_and_bars_are_as_they_are_told(page: Any) -> None:
+    halves = np.array([1, -2, 0.1, 6e-8, 65504, 0], np.float16)
+    assert page.evaluate("all => all.map(half)", halves.view(np.uint16).tolist()) == halves.tolist()
+    told = ["<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
+    assert page.evaluate("[1e-4, 6e-4, 0.5, 0.9994, 0.9999, 1].map(percent)") == told
+    assert page.evaluate("[-1, 1].map(x => sideBar(x, 2).style.marginLeft)") == ["25%", "50%"]
 
 
 @needs_chromium
@@ -180,6 +238,9 @@ def test_the_training_slider_goes_through_the_checkpoints(page: Any, run: Path, 
     evaluated = [line for line in read_metrics(RunFolder(run)) if "validation_loss" in line]
     told = ", ".join(f"{line['validation_loss']:.2f} at step {line['step']}" for line in evaluated)
     assert page.get_attribute("#losses", "aria-label").endswith(told)
+    losses = [line["loss"] for line in read_metrics(RunFolder(run)) if "loss" in line]
+    heights = [float(y) for y in re.findall(r",([\d.]+)", page.get_attribute("#losses .faint", "d"))]
+    assert (np.argmin(heights), np.argmax(heights)) == (np.argmax(losses), np.argmin(losses))
     first = trace(load_run(run, "0").model, traced.token_ids)
     layer, head = page.evaluate("[state.layer, state.head]")
     close(shares(page, "#stage-matrix"), first.layers[layer].attention.weights[head, -1])
@@ -270,10 +331,15 @@ def test_a_part_is_switched_off_and_on_by_keyboard(page: Any, loaded: Run, trace
     assert told
     assert float(told[2]) / 100 == pytest.approx(traced.probabilities[-1][best], abs=6e-4)
     assert float(told[3]) / 100 == pytest.approx(float(after[best]), abs=6e-4)
+    assert f"{told[2]}% → {told[3]}%" in page.text_content("#way li:last-child")
     listed = page.eval_on_selector_all("#what-if-words li", "all => all.map(li => li.lastChild.textContent)")
     assert f"{told[2]}% → {told[3]}%" in listed
     page.keyboard.press("Space")  # it still has the focus
     assert page.text_content("#what-if-sum") == "Nothing is off."
+    for other in ("layer 1, head 1", "layer 1, head 2"):  # one at a time, as the page knows no more
+        page.click(f"#switches [aria-label='without {other}']")
+        assert page.text_content("#what-if-sum").endswith(f"% without {other}")
+    assert page.eval_on_selector_all("#switches [aria-pressed=true]", "all => all.length") == 1
     strongest = int(np.abs(traced.layers[0].feed_forward.hidden[-1]).argmax())
     page.focus(f"#switches [aria-label='without layer 1, neuron {strongest}']")
     page.keyboard.press("Enter")
@@ -299,6 +365,14 @@ def test_a_part_is_carried_over_from_a_second_text(loaded: Run, traced: Trace, t
         odds = found.carried[..., 0] - found.carried[..., 1] - (found.first[0] - found.first[1])
         shown = page.eval_on_selector_all("#carried button", "all => all.map(cell => Number(cell.textContent))")
         np.testing.assert_allclose(shown, odds.flatten(), atol=0.051)
+        labels = page.eval_on_selector_all("#carried button", "all => all.map(cell => cell.ariaLabel)")
+        [best] = page.eval_on_selector_all("#carried [aria-pressed=true]", "all => all.map(cell => cell.ariaLabel)")
+        moves = {
+            name: abs(move)
+            for name, move in zip(labels, odds.flatten(), strict=True)
+            if re.match("layer ., .+ at (?!all)", name)
+        }
+        assert moves[best] == pytest.approx(max(moves.values()), rel=1e-3)
         page.focus("#carried [aria-pressed=true]")
         for _ in range(odds.size):
             page.keyboard.press("ArrowUp")
@@ -434,6 +508,20 @@ def test_every_number_opens_the_sum_that_made_it(page: Any, traced: Trace) -> No
     page.keyboard.press("Escape")
     assert page.is_hidden("#sum")
     assert page.evaluate("document.activeElement.className") == "number"
+    for number, opened in (
+        ("#picked button", "attention weight for"),
+        ("#score-sum button >> nth=0", "score for"),
+        ("#score-sum button >> nth=1", "attention weight for"),
+        ("#heard .strip[data-name='weighted sum of values'] canvas", "weighted sum of values, number"),
+        ("#sum-terms tr:first-child td:nth-child(2) button", "attention weight for"),
+    ):
+        page.focus(number)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#sum-title:has-text('{opened}')")
+    page.keyboard.press("Escape")
+    page.click("#neurons .strip[data-name^=neurons] canvas", position={"x": 5, "y": 36})  # in the second of three rows
+    page.wait_for_selector("#sum-title:has-text('neuron 32 at')")
+    page.keyboard.press("Escape")
     page.focus("#neurons canvas")
     page.keyboard.press("ArrowRight")
     assert page.get_attribute("#neurons canvas", "aria-valuetext").startswith("1: ")
@@ -452,6 +540,18 @@ def test_the_whole_way_leads_to_every_chapter_and_ends_with_the_next_word(page: 
     page.wait_for_selector("#way a[data-chapter=attention][data-layer='1'][aria-current]")
     assert page.input_value("#layer") == "1"
     assert page.eval_on_selector_all("#way [aria-current]", "all => all.length") == 1
+    page.click("#way a[data-chapter=thinking][data-layer='0']")
+    page.wait_for_selector("#way a[data-chapter=thinking][data-layer='0'][aria-current]")
+    assert page.input_value("#layer") == "0"
+    page.go_back()
+    page.wait_for_function("() => $('layer').value === '1'")
+    assert page.evaluate("[state.layer, location.hash]") == [1, "#attention"]
+    listed = page.eval_on_selector_all("#chapter option", "all => all.map(one => one.value)")
+    assert listed == page.eval_on_selector_all("main section:not([hidden])", "all => all.map(one => one.id)")
+    page.select_option("#chapter", "learning")
+    page.wait_for_function("() => chapter === 'learning'")
+    assert page.input_value("#chapter") == "learning"
+    assert page.evaluate("$('learning').getBoundingClientRect().top") < 400
 
 
 @needs_chromium
@@ -464,18 +564,30 @@ def test_the_tour_goes_its_whole_way_by_keyboard_and_its_answers_are_those_of_th
         )
         seen.append(page.text_content("#tour-title"))
         assert page.evaluate("document.activeElement.id") == "tour-title"
-        answers = []
+        answers, veiled = [], page.eval_on_selector_all(".veiled", "all => all.map(one => one.id)")
         for option in page.query_selector_all("#tour-options button"):
             option.click()
             answers.append((option.text_content(), page.text_content("#tour-answer")))
+        assert page.query_selector_all(".veiled") == []
         assert len({text for text, _ in answers}) == len(answers) > 1
+        assert all(text for text, _ in answers)
         assert sum(answer.startswith("Yes. ") for _, answer in answers) == 1, answers
         assert len(page.query_selector_all(".spot")) == 1
+        if len(seen) == 2:
+            counts = [int(text) for text, _ in answers]
+            assert counts == sorted(counts)
+            page.focus("#distribution .number")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#sum:not([hidden])")
+            page.keyboard.press("Escape")
+            assert (page.is_hidden("#sum"), page.is_hidden("#tour")) == (True, False)
         if page.text_content("#tour-next") == "done":
             break
+        assert veiled == []
         page.focus("#tour-title")
         page.keyboard.press("ArrowRight")
     assert len(seen) >= 12
+    assert "continuation" in veiled
     [right] = [text for text, answer in answers if answer.startswith("Yes. ")]
     begin = loaded.config.sampling.begin_document is True
     tour = trace(loaded.model, loaded.tokenizer.encode_prompt("Alice gave Bob her book", begin))
@@ -485,6 +597,39 @@ def test_the_tour_goes_its_whole_way_by_keyboard_and_its_answers_are_those_of_th
     assert page.is_hidden("#tour")
     assert page.evaluate("D.prompt") == PROMPT
     assert page.query_selector_all(".spot") == []
+    page.click("#tour-start")
+    page.evaluate("visit(TOUR.length)")
+    page.click("#tour-next:has-text('done')")
+    assert page.is_hidden("#tour")
+    assert page.evaluate("document.activeElement.closest('table').id") == "switches"
+
+
+@needs_chromium
+def test_of_bytes_too_the_tour_asks_what_can_be_answered(loaded: Run, tmp_path: Path) -> None:
+    tokenizer = build_tokenizer("byte", 0, [])
+    model = random_model(vocab_size=tokenizer.vocab_size, context_length=32, n_heads=2)
+    config = loaded.config.model_copy(update={"model": model.config})
+    other = Run(RunFolder(tmp_path), config, tokenizer, model, 0)
+    (tmp_path / "page.html").write_text(explain(other, "A cat"), encoding="utf-8")
+    with chromium() as page:
+        page.goto(f"file://{tmp_path / 'page.html'}")
+        options = page.evaluate(
+            """async () => {
+              const seen = [];
+              $("tour-start").click();
+              for (let i = 0; i < steps().length; i++) {
+                await visit(i);
+                seen.push(Array.from($("tour-options").children, option => option.textContent));
+              }
+              return seen;
+            }"""
+        )
+    assert len(options) >= 12
+    assert all(len(set(texts)) > 1 and all(map(str.strip, texts)) for texts in options), options
+
+
+def habit(rule: str, share: float, chance: float) -> dict[str, Any]:
+    return {"rule": rule, "share": share, "chance": chance, "places": 100, "weight": 0.1}
 
 
 @needs_chromium
@@ -505,6 +650,17 @@ def test_habits_are_told_beside_chance_and_pick_their_head_by_keyboard(page: Any
     shown = page.eval_on_selector("#strongest ul", "list => Array.from(list.children, one => one.textContent)")
     for text, (before, token, after, _) in zip(shown, kept.neurons[1][neuron], strict=True):
         assert text.endswith(f"{before}{token}{after}".replace("·", " "))
+    told = [
+        page.evaluate("habits => habitRow({ habits, pairs: [] }, 0).cells[1].textContent", habits)
+        for habits in (
+            [habit("itself", 0.6, 0.5)],
+            [habit("itself", 0.2, 0.02), habit("its own document", 0.9, 0.3)],
+            [habit("itself", 0.2, 0.15), habit("its own document", 0.9, 0.3)],
+        )
+    ]
+    assert ["no single rule" in words for words in told] == [True, False, False]
+    assert ["itself" in words for words in told] == [True, True, False]
+    assert ["its own document" in words for words in told] == [False, False, True]
     page.evaluate("D.habits = null; drawHabits()")
     assert "This run keeps none" in page.text_content("#habits")
     assert rows.count() == 0

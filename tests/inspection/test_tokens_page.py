@@ -61,6 +61,9 @@ def test_a_token_is_marked_in_the_text_and_in_every_row(page: Any) -> None:
     assert marked(page) == ["l", "low 257", "l 9", "l 108"]
     active = page.evaluate("document.activeElement.getAttribute('aria-activedescendant')")
     assert page.inner_text(f"#{active}") == "l\n9"
+    for key, place in (("End", 25), ("Home", 1)):
+        page.keyboard.press(key)
+        assert f", token {place} of 25 of character." in page.text_content("#told")
     page.keyboard.press("Escape")
     assert marked(page) == ["", "", "", ""]
     assert page.text_content("#told").startswith("Point at a token")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 from conftest import minigpt
@@ -15,12 +16,15 @@ from forked import started
 from starlette.testclient import TestClient
 
 from minigpt.cli import explain
+from minigpt.inspection.trace import trace
+from minigpt.runs import Index, RunFolder, kept_steps, load_run
 from minigpt.runs import Index, RunFolder, load_run
 from minigpt.serving import live, loopback
 from minigpt.storage.checksums import sealed
 from minigpt.training.checkpoint import write_index
 
 HERE = "http://127.0.0.1:8000"
+HER = "A cat. Alice gave Bob her book"
 
 
 @pytest.fixture
@@ -115,10 +119,14 @@ def test_no_request_reads_a_file(client: TestClient, path: str) -> None:
     assert client.get(path).status_code in (404, 405)
 
 
-def test_a_newer_checkpoint_is_taken(run: Path, tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    shutil.copytree(run, folder.path)
-    steps = [int(path.name[5:]) for path in folder.path.glob("checkpoints/step-*")]
+@pytest.fixture
+def folder(run: Path, tmp_path: Path) -> RunFolder:
+    """A copy of the run, of a test's own."""
+    return RunFolder(Path(shutil.copytree(run, tmp_path / "run")))
+
+
+def test_a_newer_checkpoint_is_taken(folder: RunFolder) -> None:
+    steps = kept_steps(folder)
     whole = folder.index.read_bytes()
     folder.index.write_bytes(sealed({"last": min(steps), "best": None}))
     client = TestClient(live.make_app(folder.path, "last", None), base_url=HERE)
@@ -141,22 +149,31 @@ def test_the_command_serves_the_last_checkpoint(two_runs: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def address(run: Path, workplace: Path) -> Iterator[str]:
+def address(folder: RunFolder, workplace: Path) -> Iterator[str]:
     """Where the command line serves the page."""
-    command = started("explain", run, "--serve", "--no-open", "--prompt", "A cat", cwd=workplace)
+    command = started("explain", folder.path, "--serve", "--no-open", "--prompt", HER, cwd=workplace)
     yield command.output.readline().decode().strip()
     os.kill(command.pid, signal.SIGINT)
     assert command.end().status in (0, 130)
 
 
 @needs_chromium
-def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
+def test_in_a_browser_the_page_follows_what_is_typed(address: str, run: Path) -> None:
     assert address.startswith("http://127.0.0.1:")
     with chromium(address) as page:
         page.goto(address)
         page.wait_for_selector("#distribution li")
+        loaded = load_run(run)
+        ids = loaded.encode_prompt(HER)
+        her, alice = (ids.index(*loaded.tokenizer.encode(name)) for name in (" her", " Alice"))
+        shares = [layer.attention.weights[:, her, alice] for layer in trace(loaded.model, ids).layers]
+        layer, head = map(int, np.unravel_index(np.argmax(shares), np.shape(shares)))
+        assert page.evaluate("[state.token, state.layer, state.head, state.key]") == [her, layer, head, alice]
+        page.click("#distribution [aria-pressed] >> nth=2")
         page.fill("#prompt", "A cat sat on")
         page.wait_for_selector("#continuation:has-text('A cat sat on')")
+        pressed = page.eval_on_selector_all("#distribution [aria-pressed]", "all => all.map(one => one.ariaPressed)")
+        assert pressed == ["true"] + ["false"] * (len(pressed) - 1)
         for part in ("layer 1, head 1", "layer 2, neurons"):
             page.click(f"#switches [aria-label='without {part}']")
         page.wait_for_selector("#what-if-sum:has-text('without layer 1, head 1 and layer 2, neurons')")
@@ -168,11 +185,16 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         page.wait_for_selector("#beside-sum:has-text('With “A dog sat on” instead of “A cat sat on”')")
         page.check("#instead [value='=mean']")
         page.wait_for_selector("#what-if-sum:has-text('and layer 2, neurons (its mean instead)')")
+        page.click("#switches [aria-label='without all of layer 1']")
+        page.wait_for_selector("#what-if-sum:has-text('layer 2, neurons (its mean instead) and layer 1 (its mean')")
+        page.click("#switches [aria-label='without all of layer 1'][aria-pressed=true]")
+        page.wait_for_selector("#what-if-sum:not(:has-text('and layer 1'))")
         page.wait_for_selector("#carried-over:not([hidden])")
         word = page.text_content("#distribution button[aria-pressed=true]").strip("·")
+        text = "A cat sat on" + page.evaluate("D.continuations[state.candidate].next")
         page.click("#append")
+        assert page.input_value("#prompt") == text
         page.wait_for_function("word => document.querySelector('#tokens').innerText.trim().endsWith(word)", arg=word)
-        assert page.input_value("#prompt").startswith("A cat sat on")
         page.click("#tour-start")
         page.wait_for_function("() => D.prompt === 'A cat sat.'")
         page.fill("#prompt", "The dog")
@@ -182,3 +204,37 @@ def test_in_a_browser_the_page_follows_what_is_typed(address: str) -> None:
         assert page.evaluate("D.prompt") == "The dog"
         page.fill("#prompt", "A cat sat. " * 30)
         page.wait_for_selector("#trouble:has-text('sees 32 at once')")
+
+
+@needs_chromium
+def test_in_a_browser_it_follows_training_drops_late_answers_and_tells_of_none(address: str, folder: RunFolder) -> None:
+    with chromium(address) as page:
+        page.add_init_script("window.setInterval = again => { window.look_for_newer = again; }")
+        page.goto(address)
+        page.wait_for_selector("#distribution li")
+        earlier = kept_steps(folder)[0]
+        write_index(folder, Index(earlier, None))
+        page.evaluate("look_for_newer()")
+        page.wait_for_selector(f"#step:text-is('{earlier}')")
+        shown = page.evaluate(
+            """async () => {
+              const real = fetch, { promise, resolve } = Promise.withResolvers();
+              window.fetch = (...request) => real(...request).then(answer => promise.then(() => answer));
+              $("prompt").value = "A cat";
+              const late = ask();
+              window.fetch = real;
+              $("prompt").value = "A dog";
+              await ask();
+              resolve();
+              await late;
+              return D.prompt;
+            }"""
+        )
+        assert shown == "A dog"
+        page.route("**/data", lambda route: route.fulfill(status=500, content_type="text/plain", body="Error"))
+        page.fill("#prompt", "A cat sat")
+        page.wait_for_selector("#trouble:has-text('could not work that out')")
+        page.unroute("**/data")
+        page.fill("#prompt", "A cat sat on")
+        page.wait_for_selector("#continuation:has-text('A cat sat on')")
+        assert page.text_content("#trouble") == ""

@@ -28,4 +28,4 @@ function closeSum() {
 
 $("sum-close").onclick = closeSum;
 $("sum-back").onclick = () => { trail.pop(); openSum(trail.at(-1), true); };
-$("sum").onkeydown = event => { if (event.key === "Escape") { event.stopPropagation(); closeSum(); } };
+document.addEventListener("keydown", event => { if (event.key === "Escape" && !$("sum").hidden) { event.stopImmediatePropagation(); closeSum(); } });

@@ -48,7 +48,7 @@ function take(data, pending = false) {
   if (data.map) start(); else read(pending);
 }
 
-Object.assign(state, tellingPair());
 start();
+pick(tellingPair());
 history.replaceState({ layer: state.layer }, "");
 [wide, matchMedia("(prefers-color-scheme: dark)"), matchMedia("(forced-colors: active)")].forEach(media => { media.onchange = () => { $("heads").shown = null; start(); }; });

@@ -108,6 +108,6 @@ $("tour-back").onclick = () => visit(stop - 1);
 $("tour-next").onclick = () => stop === steps().length - 1 ? leave(true) : visit(stop + 1);
 document.addEventListener("keydown", event => {
   if ($("tour").hidden || event.target.closest("input, select, textarea, canvas, #tokens, .scroll")) return;
-  if (event.key === "Escape" && $("sum").hidden) leave();
+  if (event.key === "Escape") leave();
   step(event, { ArrowLeft: -1, ArrowRight: 1 }, move => { if (stop + move < steps().length) visit(stop + move); });
 });
