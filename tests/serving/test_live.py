@@ -18,7 +18,6 @@ from starlette.testclient import TestClient
 from minigpt.cli import explain
 from minigpt.inspection.trace import trace
 from minigpt.runs import Index, RunFolder, kept_steps, load_run
-from minigpt.runs import Index, RunFolder, load_run
 from minigpt.serving import live, loopback
 from minigpt.storage.checksums import sealed
 from minigpt.training.checkpoint import write_index
