@@ -48,8 +48,8 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-LONG, ROWS = 1.5e14, 16
-"""Operations from which on so many rows of pairs of bytes at least are good."""
+LONG, ROWS, LAYERS = 1.5e14, 16, 4
+"""Operations from which on so many rows of pairs of bytes at least are good, and before which so many layers at most."""
 DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
@@ -165,7 +165,7 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
         rows = max(1, 2 ** round(math.log2(rows * length / context)))
     elif values["tokenizer.kind"] == "bpe":  # which has more to tell apart
         width = 3 * width // 2
-        rows = rows if worth < LONG else max(rows, ROWS)
+        n_layers, rows = (min(n_layers, LAYERS), rows) if worth < LONG else (n_layers, max(rows, ROWS))
     values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
     times = min(epochs(text, operations, values), most_epochs(text, values))
     pressure = times * n_weights(values) / length_of_text if times > FEW_EPOCHS else 0

@@ -105,10 +105,11 @@ def test_whole_documents_fit_in_where_they_are_short() -> None:
     assert sizes(novel, 8e12)["model.context_length"] == rung(8e12)[2], "a long document does not fit in"
 
 
-def test_a_long_training_on_pairs_of_bytes_takes_more_rows() -> None:
+def test_a_long_training_on_pairs_of_bytes_takes_more_rows_and_layers() -> None:
     python = Text(25_000_000, 215, 30_000, 0.01, 25_000_000)
     assert [sizes(python, operations)["training.batch_size"] for operations in (8e13, 3e14, 5e15)] == [8, 16, 32]
-    assert sizes(PLAY, 3e14)["training.batch_size"] == 8
+    assert [sizes(python, operations)["model.n_layers"] for operations in (8e13, 3e14)] == [4, 5]
+    assert (sizes(PLAY, 3e14)["training.batch_size"], sizes(PLAY, 8e13)["model.n_layers"]) == (8, 5)
 
 
 def test_the_shorter_a_text_and_the_longer_a_training_the_more_dropout() -> None:
