@@ -175,7 +175,10 @@ def test_a_page_works_inside_a_notebook(tiny: minigpt.Run, tmp_path: Path) -> No
     outer.write_text(f"<!doctype html><meta charset=utf-8>{tiny.explain('Alice sat.')._repr_html_()}", encoding="utf-8")
     with chromium() as shown:
         shown.goto(outer.as_uri())
-        assert "Alice" in shown.frame_locator("iframe").locator("body").inner_text()
+        inside = shown.frame_locator("iframe")
+        inside.locator("#way a[data-chapter=thinking][data-layer='1']").click()
+        inside.locator("#way a[data-chapter=thinking][data-layer='1'][aria-current]").wait_for()
+        assert "Alice" in inside.locator("body").inner_text()
 
 
 def test_export_hands_the_run_on(tiny: minigpt.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

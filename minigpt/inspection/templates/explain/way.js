@@ -2,7 +2,11 @@
 
 function station(chapter, name, shape, picture, layer = null) {
   const link = make("a", { href: `#${chapter}`, "data-chapter": chapter, "data-layer": layer ?? "" }, picture, make("span", {}, name), make("small", {}, shape));
-  link.onclick = () => { setTimeout(toLayer, 0, layer ?? state.layer); };
+  link.onclick = event => {
+    event.preventDefault();  // in a notebook's frame a link would lead to the notebook
+    location.hash = chapter;
+    toLayer(layer ?? state.layer);
+  };
   return make("li", {}, link);
 }
 
