@@ -49,7 +49,7 @@ RARE = 0.001
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
 LONG, ROWS, LAYERS = 1.5e14, 16, 4
-"""Operations from which on so many rows of pairs of bytes at least are good, and before which so many layers at most."""
+"""Operations from which on so many rows of pairs of bytes at least are good; before them, so many layers at most."""
 DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
