@@ -22,6 +22,7 @@ SINGLE_BYTES = [bytes([byte]) for byte in range(256)]
 
 LEARN_FROM = 20_000_000  # bytes of UTF-8; more hardly changes which tokens are frequent
 CHUNK = 65_536  # characters that a learner sees at once
+AROUND = 20  # characters on either side of one that is told of
 
 TokenIds = NDArray[np.uint32]
 T = TypeVar("T")
@@ -96,13 +97,18 @@ class Tokenizer(ABC):
         """The tokenizer of a file that holds `fields`; ValueError says what is wrong with them."""
 
 
+def place(text: str, position: int) -> str:
+    """Where something is in a text, and what stands around it."""
+    return f"at position {position} ({text[max(0, position - AROUND) : position + AROUND]!r})"
+
+
 def check_unicode(text: str) -> None:
     """Refuse lone surrogates, which are in no valid text and have no UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise UserError(
-            f"cannot encode U+{ord(text[error.start]):04X} at position {error.start}: a lone surrogate is not text; "
+            f"cannot encode U+{ord(text[error.start]):04X} {place(text, error.start)}: a lone surrogate is not text; "
             "remove it, or read the text as UTF-8 with errors='replace'"
         ) from error
 

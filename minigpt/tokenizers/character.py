@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from minigpt.errors import UserError
-from minigpt.tokenizers.base import TokenIds, Tokenizer, check_unicode, read_field
+from minigpt.tokenizers.base import TokenIds, Tokenizer, check_unicode, place, read_field
 
 UNKNOWN = np.iinfo(np.uint32).max
 
@@ -36,7 +36,7 @@ class CharacterTokenizer(Tokenizer):
         if unknown.any():
             position = int(unknown.argmax())
             raise UserError(
-                f"the character {text[position]!r} (U+{ord(text[position]):04X}) at position {position} is not among "
+                f"the character {text[position]!r} (U+{ord(text[position]):04X}) {place(text, position)} is not among "
                 f"the {len(self.alphabet)} characters that this tokenizer has seen; leave it out, train on a text "
                 "that has it, or with tokenizer.kind byte, bpe or word"
             )

@@ -98,7 +98,7 @@ def test_characters_are_numbered_in_order_of_their_code_points() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("cafés", r"'é' \(U\+00E9\) at position 3"), ("fac\n", r"'\\n' \(U\+000A\)")]
+    ("text", "told"), [("cafés", r"'é' \(U\+00E9\) at position 3 \('cafés'\)"), ("fac\n", r"'\\n' \(U\+000A\)")]
 )
 def test_a_character_outside_the_alphabet_is_named_with_its_place_and_the_remedy(text: str, told: str) -> None:
     with pytest.raises(UserError, match=rf"{told}.*train on a text that has it"):
