@@ -50,8 +50,9 @@ def train(
     from minigpt.training.distributed import is_first
 
     with reported(_find_habits) as hooks:
-        begun = run.start(config, overwrite, hooks) if resume is None else run.resume(resume, words, hooks, checkpoint)
-    folder, evaluation = begun
+        folder, evaluation = (
+            run.start(config, overwrite, hooks) if resume is None else run.resume(resume, words, hooks, checkpoint)
+        )
     if is_first():
         _finish(folder.path, evaluation.loss, evaluation.bits_per_byte)
 

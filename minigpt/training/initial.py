@@ -60,7 +60,7 @@ def find_initial(config: Config) -> Initial | None:
     _check_asked(config, "tokenizer", before.tokenizer.model_dump(), ())
     _check_asked(config, "model", before.model.model_dump(), FREE if before.model.position == "rope" else ("dropout",))
     asked = {name: getattr(config.model, name) for name in FREE if name in config.model.model_fields_set}
-    with checked(folder, step, WEIGHTS).open("rb") as file:
+    with (folder.checkpoint(step) / WEIGHTS).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if training.init_sha256 not in (None, sha256):
         raise UserError(

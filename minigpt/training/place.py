@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 from minigpt.data.files import make_folder
 from minigpt.errors import UserError, typed
-from minigpt.runs import STATE, RunFolder, kept_steps
+from minigpt.runs import STATE, RunFolder, kept_steps, read_index
 from minigpt.storage.lock import NAME as LOCK
 from minigpt.storage.lock import locked
 from minigpt.training.checkpoint import delete_checkpoint, own_folders
@@ -51,8 +51,8 @@ def in_place(folder: RunFolder) -> Iterator[None]:
         if isinstance(error, UserError):
             raise
         again = f"go on with: {resume} {typed(folder.path)}" if folder.config.is_file() else "run the command again"
-        saved = kept_steps(folder, STATE)[-1:]
-        whole = f"the checkpoint of step {saved[0]} is whole" if saved else "there is no checkpoint yet"
+        saved = kept_steps(folder, STATE)
+        whole = f"the checkpoint of step {read_index(folder).last} is whole" if saved else "there is no checkpoint yet"
         raise UserError(
             f"{error.filename or folder.path}: cannot be written ({error.strerror}); {whole}: mend that, or make room, "
             f"then {again}"

@@ -54,7 +54,7 @@ function drawNext() {
     const written = D.continuations.findIndex(one => one.id === token);
     const name = written < 0 ? make("span", {}, D.vocabulary[token]) : make("button", { "aria-pressed": written === state.candidate }, D.vocabulary[token]);
     if (written >= 0) name.onclick = () => pick({ candidate: written });
-    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), opens({ what: "logit", token: last(), i: token }, at(D.logits)[token].toFixed(1)), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, kept.has(token) ? percent(shares[token]) : "cut"));
+    return make("li", { class: kept.has(token) ? "" : "cut", "data-token": token }, make("span", {}, name), figure({ what: "logit", token: last(), i: token }, at(D.logits)[token].toFixed(1)), make("div", { class: "bar", style: `width:${100 * shares[token]}%` }), make("span", {}, kept.has(token) ? percent(shares[token]) : "cut"));
   }));
   strips("final", strip("the last token's vector after all layers, normalised", at(D.normed), { what: "normed", token: last() }));
   const chosen = D.continuations[state.candidate];

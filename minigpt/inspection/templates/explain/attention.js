@@ -42,7 +42,7 @@ function drawAttention() {
   strips("qkv", show("attention_input", "input z, normalised"), show("query"), show("key"), show("value"),
     ...(changed ? [show("placed_query", "query" + changed), show("placed_key", "key" + changed)] : []));
   drawMatrix($("matrix"), L.weights, [head], [token, state.key]);
-  $("picked").replaceChildren(looks(L.weights, [head], token, state.key) + " ", opens({ what: "weight", layer: state.layer, head, token, i: state.key }, "why?"));
+  $("picked").replaceChildren(looks(L.weights, [head], token, state.key) + " ", figure({ what: "weight", layer: state.layer, head, token, i: state.key }, "why?"));
   drawScore();
   const weights = at(L.weights, head, token), strongest = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]).slice(0, 4).filter(i => weights[i] >= 0.005);
   $("mixture").textContent = strongest.map(i => `${weights[i].toFixed(2)} · value(${D.tokens[i].piece})`).join(" + ") + (strongest.length <= token ? " + …" : "");
@@ -88,7 +88,7 @@ function drawScore() {
   const there = { layer: state.layer, head, token, key }, products = values({ ...there, what: "product" }), sum = total(products), root = Math.sqrt(D.model.d_head);
   const names = [D.tokens[token].piece, D.tokens[key].piece];
   const words = make("p", { id: "score-sum" }, `${Array.from(products.slice(0, 3), number).join(" + ")} + … = ${number(sum)}; divided by √${D.model.d_head} = ${number(root)} this is the score `,
-    opens({ ...there, what: "score", i: key }, number(sum / root)), `; softmax over all that ${names[0]} may see makes it `, opens({ ...there, what: "weight", i: key }, percent(at(L.weights, head, token)[key])), ".");
+    figure({ ...there, what: "score", i: key }, number(sum / root)), `; softmax over all that ${names[0]} may see makes it `, figure({ ...there, what: "weight", i: key }, percent(at(L.weights, head, token)[key])), ".");
   strips("score", strip(`query of ${names[0]}`, query, { ...there, what: "placed_query" }), strip(`key of ${names[1]}`, label, { ...there, what: "placed_key", token: key }), strip("their products, number by number", products, { ...there, what: "product" }), words);
   drawTerms();
 }

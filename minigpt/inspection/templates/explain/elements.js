@@ -44,12 +44,13 @@ function strip(name, vector, place = null, label = i => i) {
   return make("div", { class: "strip", "data-name": name }, make("span", {}, name, make("span", {}, `${vector.length} numbers, largest ${number(extreme)}`)), cells, numbers);
 }
 
-/* A number that opens the sum that made it, where the panel tells it. */
-function opens(place, words) {
-  const button = make("button", { class: "number", "aria-label": `${words}: ${title(place)}` }, words);
+/* A button that has the panel tell the sum behind a number, and one that is the number. */
+function opens(place, words, attributes = {}) {
+  const button = make("button", attributes, words);
   button.onclick = () => openSum(place);
   return button;
 }
+const figure = (place, words) => opens(place, words, { class: "number", "aria-label": `${words}: ${title(place)}` });
 
 /* New strips in the place of old ones; numbers that were unfolded stay so. */
 function strips(id, ...all) {

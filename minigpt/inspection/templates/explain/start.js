@@ -36,9 +36,9 @@ $("words").append(...D.map.tokens.map(token => make("option", { value: D.vocabul
 const known = ["king", "man", "woman"].every(word => D.vocabulary.includes("·" + word));
 ["king", "man", "woman"].forEach((word, i) => { $(["a", "b", "c"][i]).value = known ? word : D.vocabulary[D.map.tokens[i % D.map.tokens.length]].replace(/^·/, ""); });
 
-function read(pending = false) { look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawBeside(); drawLearning(pending); listChapters(); findChapter(); }
+function read(pending = false, place = null) { place ? pick(place) : look(state.token); drawNext(); drawOrigin(); drawSwitches(); drawBeside(); drawLearning(pending); listChapters(); findChapter(); }
 
-function start() { readPalette(); drawMap(); drawAnalogy(); read(); }
+function start(place = null) { readPalette(); drawMap(); drawAnalogy(); read(false, place); }
 
 /* Other numbers: of another text, or of newer weights as well. The step of learning on it may be yet to come. */
 function take(data, pending = false) {
@@ -48,7 +48,6 @@ function take(data, pending = false) {
   if (data.map) start(); else read(pending);
 }
 
-start();
-pick(tellingPair());
+start(tellingPair());
 history.replaceState({ layer: state.layer }, "");
 [wide, matchMedia("(prefers-color-scheme: dark)"), matchMedia("(forced-colors: active)")].forEach(media => { media.onchange = () => { $("heads").shown = null; start(); }; });
