@@ -26,7 +26,7 @@ from minigpt.tokenizers.word import WORD
 SURVEYED = 2**23
 """Characters of a text whose letters and words are looked at."""
 LADDER = (
-    (0.9e12, 2, 64, 64, 32),
+    (0.9e12, 2, 64, 128, 8),
     (3e12, 4, 64, 128, 16),
     (1.2e13, 4, 96, 128, 16),
     (4.5e13, 5, 128, 256, 8),
@@ -36,6 +36,28 @@ LADDER = (
     (1e18, 12, 768, 1024, 256),
 )
 """Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
+PAIRS = (
+    (1.5e12, 2, 64, 64, 16),
+    (6e12, 3, 80, 128, 16),
+    (2.5e13, 3, 144, 128, 16),
+    (1e14, 4, 192, 256, 16),
+    (3e14, 5, 192, 256, 16),
+    (3e15, 6, 288, 256, 16),
+    (5e15, 6, 576, 256, 32),
+    (2.5e16, 8, 768, 512, 64),
+    (1e18, 12, 1152, 1024, 256),
+)
+"""The same where tokens are pairs of bytes: more to tell apart, in fewer and wider layers."""
+DOCUMENTS = (
+    (1.5e12, 1, 128, 256, 4),
+    (8e12, 2, 112, 256, 4),
+    (4e13, 3, 144, 256, 8),
+    (3e15, 3, 288, 256, 8),
+    (5e15, 3, 576, 256, 32),
+    (2.5e16, 4, 768, 512, 64),
+    (1e18, 6, 1152, 1024, 256),
+)
+"""The same where short documents are seen whole: to copy from their beginning matters most, which few layers learn sooner."""
 RUNG = ("model.n_layers", "model.d_model", "model.context_length", "training.batch_size")
 SIZES = ("tokenizer.kind", "tokenizer.vocab_size", "model.dropout", "optimizer.residual_fraction", *RUNG)
 MEASURED_SECONDS = 0.2
@@ -48,8 +70,6 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-LONG, ROWS, LAYERS = 1.5e14, 16, 4
-"""Operations from which on so many rows of pairs of bytes at least are good; before them, so many layers at most."""
 DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
@@ -154,18 +174,15 @@ def sizes(text: Text, operations: float, given: Mapping[str, Any] = MappingProxy
     document = length_of_text * text.document / text.n_characters
     bearable = 3 * MOST_PRESSURE * length_of_text**2  # by a model that is small enough to read it often
     worth = min(operations, bearable)
-    n_layers, width, length, rows = rung(worth)
+    n_layers, width, length, rows = rung(PAIRS if values["tokenizer.kind"] == "bpe" else LADDER, worth)
     room = 32 * math.ceil(1.5 * document / 32)  # for most documents
     context = max(length, room) if room <= max(SHORT_DOCUMENT, 2 * length) else length
     context = max(2, min(context, int(length_of_text / 4)))  # some is left to judge by
     context = given.get("model.context_length", context)
     residual = 1.0
-    if document < context:  # seen whole: to copy from their beginning matters most, and few wide layers learn it sooner
-        n_layers, width, residual = math.ceil(n_layers / 2), 3 * width // 2, 0.1
-        rows = max(1, 2 ** round(math.log2(rows * length / context)))
-    elif values["tokenizer.kind"] == "bpe":  # which has more to tell apart
-        width = 3 * width // 2
-        n_layers, rows = (min(n_layers, LAYERS), rows) if worth < LONG else (n_layers, max(rows, ROWS))
+    if document < context:
+        (n_layers, width, length, rows), residual = rung(DOCUMENTS, worth), 0.1
+        rows = max(1, 2 ** round(math.log2(rows * length / context)))  # of about as many tokens
     values = {**dict(zip(RUNG, (n_layers, width, context, rows), strict=True)), **values}
     times = min(epochs(text, operations, values), most_epochs(text, values))
     pressure = times * n_weights(values) / length_of_text if times > FEW_EPOCHS else 0
@@ -203,9 +220,9 @@ def n_tokens(text: Text, values: Mapping[str, Any]) -> float:
     return text.n_characters / characters_per_token(values["tokenizer.kind"], values["tokenizer.vocab_size"])
 
 
-def rung(operations: float) -> tuple[int, int, int, int]:
-    """Layers, width, context and rows of the nearest rung of the ladder."""
-    return min(LADDER, key=lambda rung: abs(math.log(rung[0] / operations)))[1:]
+def rung(ladder: tuple[tuple[float, int, int, int, int], ...], operations: float) -> tuple[int, int, int, int]:
+    """Layers, width, context and rows of the nearest rung of a ladder."""
+    return min(ladder, key=lambda rung: abs(math.log(rung[0] / operations)))[1:]
 
 
 def tokenizer_kind(text: Text) -> str:

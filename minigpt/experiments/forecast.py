@@ -16,7 +16,7 @@ from minigpt.evaluation.loss import evaluate
 from minigpt.experiments.budget import choose
 from minigpt.experiments.plan import Plan, plan
 from minigpt.experiments.throughput import training_flops
-from minigpt.hardware.device import Engine
+from minigpt.hardware.device import Engine, spare_threads
 from minigpt.hardware.precision import choose_engine
 from minigpt.model.gpt import GPT
 from minigpt.optimizers import learning_rate_factor, make_optimizers
@@ -89,6 +89,7 @@ def trial(config: Config, source: Source, engine: Engine) -> tuple[float, float]
     small = config.model_copy(update={"model": shape})
     model = GPT(shape)
     model.initialise(config.run.seed)
+    spare_threads(model.n_parameters())
     model.to(engine.device).train()
     loss, optimizers = TrainingLoss(model, engine.dtype, compiled=False), make_optimizers(model, small, engine.dtype)
     batches = Batches(learned, shape.context_length, ROWS, config.run.seed, tokenizer.begin_of_text)

@@ -50,7 +50,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def spare_threads(n_parameters: int) -> None:
-    """Look inside of a small model by one thread, which is as fast, and eight times as fast on a busy CPU."""
+    """Work with a small model by one thread, which is as fast, and eight times as fast on a busy CPU."""
     if n_parameters <= SMALL:
         torch.set_num_threads(1)
 
