@@ -18,7 +18,7 @@ from minigpt.data.sources import Source, open_source
 from minigpt.errors import UserError
 from minigpt.experiments.plan import VOCABULARIES, expected_vocab_size
 from minigpt.experiments.throughput import training_rate
-from minigpt.hardware.device import choose_device
+from minigpt.hardware.device import TYPICAL_RATE, choose_device
 from minigpt.hardware.memory import lack_of_memory
 from minigpt.tokenizers import check_kind
 from minigpt.tokenizers.word import WORD
@@ -29,7 +29,7 @@ LADDER = (
     (0.9e12, 2, 64, 128, 8),
     (3e12, 4, 64, 128, 16),
     (1.2e13, 4, 96, 128, 16),
-    (4.5e13, 5, 128, 256, 8),
+    (4.5e13, 5, 128, 256, 4),
     (3e15, 6, 192, 256, 8),
     (5e15, 6, 384, 256, 32),
     (2.5e16, 8, 512, 512, 64),
@@ -57,20 +57,18 @@ DOCUMENTS = (
     (2.5e16, 4, 768, 512, 64),
     (1e18, 6, 1152, 1024, 256),
 )
-"""The same where short documents are seen whole: to copy from their beginning matters most, which few layers learn sooner."""
+"""The same where short documents are seen whole: few layers learn sooner to copy from their beginning."""
 RUNG = ("model.n_layers", "model.d_model", "model.context_length", "training.batch_size")
 SIZES = ("tokenizer.kind", "tokenizer.vocab_size", "model.dropout", "optimizer.residual_fraction", *RUNG)
 MEASURED_SECONDS = 0.2
 """For which steps of a model are tried."""
-FIRST_GUESS = 5e10
-"""Operations per second that training may come to."""
 FEW_WORDS = 4096
 """Tokens of a vocabulary of whole words, where a text has no more of them."""
 RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-DROPOUT = ((16, 0.1), (60, 0.2), (150, 0.3))
+DROPOUT = ((20, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
 """Under which a text is learned by heart all the same, and training had better end."""
@@ -134,7 +132,7 @@ def choose(config: Config, source: Source | None = None, n_processes: int = 1) -
             raise UserError(lack)
         return at(operations, 2 * smaller)
 
-    rate = FIRST_GUESS
+    rate = n_processes * TYPICAL_RATE[device.type]
     for _ in range(2):  # how fast a machine is depends on the size of the model
         guess = at(rate * 60 * minutes)
         own_rows = {"batch_size": max(1, guess.training.batch_size // n_processes)}

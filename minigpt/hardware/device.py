@@ -16,6 +16,9 @@ Precision = Literal["float32", "bfloat16", "float16"]
 SMALL = 20_000_000
 """Parameters of a model of whose operations a single thread has done most before others have come."""
 
+TYPICAL_RATE = {"cpu": 5e10, "mps": 1e12, "cuda": 5e13}
+"""Operations per second that training may come to on a kind of device, where the model is large enough to fill it."""
+
 
 def choose_device(name: str, local_rank: int = 0, asked: str = "run.device =") -> torch.device:
     """The device of that name, `asked` for by some key; auto takes CUDA, then MPS, then the CPU.
