@@ -26,7 +26,7 @@ from minigpt.tokenizers.word import WORD
 SURVEYED = 2**23
 """Characters of a text whose letters and words are looked at."""
 LADDER = (
-    (0.9e12, 2, 64, 128, 8),
+    (0.9e12, 2, 64, 64, 32),
     (3e12, 4, 64, 128, 16),
     (1.2e13, 4, 96, 128, 16),
     (4.5e13, 5, 128, 256, 4),

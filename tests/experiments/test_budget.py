@@ -133,7 +133,7 @@ def test_training_ends_before_a_short_text_is_learned_by_heart(
     short, much, more = chosen(0.001), chosen(60), chosen(600)
     assert (short[0], "by heart" in short[1]) == (None, False)
     assert much[0] == more[0] == 300, "a training of fewer steps has hardly begun"
-    assert re.search("about [0-9,]+ times, and after 8[0-9] it is learned by heart", much[1])
+    assert re.search("about [0-9,]+ times, and after 16[0-9] it is learned by heart", much[1])
 
 
 def test_a_text_is_opened_once_for_the_choice_and_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
