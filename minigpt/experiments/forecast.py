@@ -33,7 +33,7 @@ LEARNED, JUDGED = 2**21, 2**17
 ENOUGH = 500
 """Tokens of either part without which nothing can be told."""
 LAW, LAW_OF_PAIRS = (0.128, 0.165), (0.105, 0.0)
-"""How fast losses fall with the operations, and how fast that wears off, the latter where tokens are pairs of bytes.
+"""How fast losses fall with the operations, and how fast that wears off, the latter of long texts in pairs of bytes.
 
 Of these the small model has only begun to learn (docs/experiments.md, 'A forecast')."""
 BEARABLE, STRAIN = 20, 0.07
@@ -67,7 +67,7 @@ def forecast(config: Config, source: Source, operations: float) -> float | None:
         return None
     reached, n_tokens = tried
     strain = (1 + operations / (6 * n_tokens**2) / BEARABLE) ** STRAIN
-    fall, wear = LAW_OF_PAIRS if config.tokenizer.kind == "bpe" else LAW
+    fall, wear = LAW_OF_PAIRS if config.tokenizer.kind == "bpe" and math.isinf(n_tokens) else LAW
     return reached * math.exp(-fall * more / (1 + wear * more)) * strain
 
 

@@ -108,12 +108,20 @@ def test_a_short_text_teaches_less(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert told(1e6, 1.2e13) < 1.01 * told(math.inf, 1.2e13)
 
 
-@pytest.mark.parametrize(("kind", "more", "share"), [("character", 0, 1), ("character", 5, 0.704), ("bpe", 5, 0.592)])
+@pytest.mark.parametrize(
+    ("kind", "n_tokens", "more", "share"),
+    [
+        ("character", math.inf, 0, 1),
+        ("character", math.inf, 5, 0.704),
+        ("bpe", math.inf, 5, 0.592),
+        ("bpe", 1e9, 5, 0.704),
+    ],
+)
 def test_losses_fall_as_was_measured(
-    kind: str, more: float, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, n_tokens: float, more: float, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the table in docs/experiments.md, 'A forecast': 3e13 operations are exp(5) times those of the small model."""
-    monkeypatch.setattr(forecast, "trial", lambda *_: (2.0, math.inf))
+    """By the tables in docs/experiments.md, 'A forecast': 3e13 operations are exp(5) times those of the small model."""
+    monkeypatch.setattr(forecast, "trial", lambda *_: (2.0, n_tokens))
     config = load_recipe(AUTO, ["run.device=cpu", f"tokenizer.kind={kind}"])
     told = forecast.forecast(config, source_of(tmp_path, "to be"), forecast.OPERATIONS * math.exp(more))
     assert told == pytest.approx(2 * share, rel=1e-3)
