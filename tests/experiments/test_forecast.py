@@ -102,7 +102,8 @@ def test_a_tokenizer_that_cannot_be_had_yet_tells_nothing(tmp_path: Path, monkey
 def test_a_short_text_teaches_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told(n_tokens: float, operations: float) -> float:
         monkeypatch.setattr(forecast, "trial", lambda *_: (2.0, n_tokens))
-        return forecast.forecast(load_recipe(AUTO, ["run.device=cpu"]), source_of(tmp_path, "to be"), operations)
+        config = load_recipe(AUTO, ["run.device=cpu", "tokenizer.kind=character"])
+        return forecast.forecast(config, source_of(tmp_path, "to be"), operations)
 
     assert told(1e5, 1.2e13) / told(math.inf, 1.2e13) == pytest.approx((1 + 200 / 20) ** 0.07)
     assert told(1e6, 1.2e13) < 1.01 * told(math.inf, 1.2e13)
