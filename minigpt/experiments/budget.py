@@ -47,7 +47,7 @@ PAIRS = (
     (2.5e16, 8, 768, 512, 64),
     (1e18, 12, 1152, 1024, 256),
 )
-"""The same where tokens are pairs of bytes: more to tell apart, in fewer and wider layers."""
+"""The same where tokens are pairs of bytes: in fewer layers, as telling so many apart takes operations too."""
 DOCUMENTS = (
     (1.5e12, 1, 128, 256, 4),
     (8e12, 2, 112, 256, 4),
