@@ -1,5 +1,6 @@
 """The training loss: cross-entropy over the vocabulary, worked out for some of the tokens at a time."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -70,11 +71,16 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 def softmax_gradient(logits: Tensor, targets: Tensor, vocab_size: int) -> tuple[Tensor, Tensor]:
     """Sum of the nats of `targets` (N) under `logits` (N V), and its gradient by the logits, in their dtype.
 
-    Of logits beyond the vocabulary, which only fill up the rows, the gradient is 0.
+    Of logits beyond the vocabulary, which only fill up the rows, the gradient is 0. A token counts at most 87 nats,
+    beyond which float32 knows no probability.
     """
-    words = torch.arange(logits.shape[1], device=logits.device)
-    logits32 = logits.float() if len(words) == vocab_size else logits.float().masked_fill(words >= vocab_size, -1e30)
-    log_probabilities = logits32.log_softmax(-1)
-    nats = -log_probabilities.gather(1, targets[:, None]).sum()
-    is_target = words == targets[:, None]
-    return nats, (log_probabilities.exp() - is_target.float()).to(logits.dtype)
+    n_words = logits.shape[1]
+    if n_words > vocab_size:
+        logits = logits.masked_fill(torch.arange(n_words, device=logits.device) >= vocab_size, -math.inf)
+    probabilities = logits.softmax(-1, dtype=torch.float32)
+    target = torch.arange(len(targets), device=logits.device), targets
+    probability = probabilities[target]
+    nats = -probability.clamp_min(torch.finfo(torch.float32).tiny).log().sum()
+    gradient = probabilities.to(logits.dtype)
+    gradient[target] = (probability - 1).to(logits.dtype)
+    return nats, gradient

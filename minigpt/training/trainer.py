@@ -121,7 +121,7 @@ class Trainer:
     def gradients(self, scale: float = 1.0) -> tuple[float, float]:
         """Make a step's gradients, clipped; returns loss and norm. The loss goes backward `scale` times as large."""
         self.optimizers.forget_gradients()
-        torch.manual_seed(self.seed("dropout", self.processes.rank))
+        self.engine.seed(self.seed("dropout", self.processes.rank))
         loss_sum = torch.zeros((), device=self.engine.device)
         accumulated = self.config.training.gradient_accumulation_steps
         first_row = self.progress.tokens // self.config.model.context_length

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from minigpt.config.hyperparameters import ModelConfig
 from minigpt.hardware import memory
 from minigpt.model.gpt import GPT
-from minigpt.training.loss import TrainingLoss
+from minigpt.training.loss import TrainingLoss, softmax_gradient
 
 
 @pytest.mark.parametrize("tie_embeddings", [True, False])
@@ -27,3 +27,24 @@ def test_loss_and_gradients_are_those_of_the_whole_logits(
     torch.testing.assert_close(found, expected)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n_fillers", [0, 3])
+def test_gradient_of_logits_is_autograds_and_nothing_for_fillers(dtype: torch.dtype, n_fillers: int) -> None:
+    logits = (4 * torch.randn(20, 10 + n_fillers, generator=torch.Generator().manual_seed(0))).to(dtype)
+    targets = torch.arange(20) % 10
+    words = logits[:, :10].float().requires_grad_()
+    expected = F.cross_entropy(words, targets, reduction="sum")
+    expected.backward()
+    nats, gradient = softmax_gradient(logits, targets, 10)
+    torch.testing.assert_close(nats, expected.detach())
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient[:, :10], words.grad.to(dtype))
+    assert not gradient[:, 10:].any()
+
+
+def test_a_token_that_seemed_impossible_costs_no_more_than_float32_can_tell() -> None:
+    nats, gradient = softmax_gradient(torch.tensor([[0.0, 500.0]]), torch.tensor([0]), 2)
+    assert nats.item() == pytest.approx(87.34, abs=0.01)
+    assert gradient.tolist() == [[-1.0, 1.0]]
