@@ -97,7 +97,7 @@ def attention_weights(query: Tensor, key: Tensor) -> Tensor:
     query is B H T K, key is B H S K with S >= T; the T queries stand at the last T of the S positions.
     Returns B H T S in the dtype of the query. This is what the fused kernel computes and throws away.
     """
-    return causal_softmax(attention_scores(query, key)).to(query.dtype)
+    return causal_softmax(attention_scores(query, key))
 
 
 def attention_scores(query: Tensor, key: Tensor) -> Tensor:
@@ -106,10 +106,10 @@ def attention_scores(query: Tensor, key: Tensor) -> Tensor:
 
 
 def causal_softmax(scores: Tensor) -> Tensor:
-    """Shares in float32 that sum to 1 in each row of `scores` (B H T S), and that are 0 for the future of each query.
+    """Shares that sum to 1 in each row of `scores` (B H T S), in their dtype, and that are 0 for each query's future.
 
     The future is added as -∞: unlike `masked_fill`, an addition has nothing to do on the way back.
     """
     n_queries, n_keys = scores.shape[-2:]
     future = torch.full((n_queries, n_keys), -math.inf, dtype=scores.dtype, device=scores.device)
-    return (scores + future.triu(n_keys - n_queries + 1)).softmax(-1, dtype=torch.float32)
+    return (scores + future.triu(n_keys - n_queries + 1)).softmax(-1)
