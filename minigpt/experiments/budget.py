@@ -38,7 +38,9 @@ LADDER = (
 """Operations of a whole training; layers, width, context and rows of a batch that are good with so many."""
 PAIRS = (
     (1.5e12, 2, 64, 64, 16),
+    (3e12, 2, 80, 64, 32),
     (6e12, 3, 80, 128, 16),
+    (1.4e13, 3, 96, 128, 16),
     (2.5e13, 3, 144, 128, 16),
     (1e14, 4, 192, 256, 16),
     (3e14, 5, 192, 256, 16),
@@ -49,8 +51,9 @@ PAIRS = (
 )
 """The same where tokens are pairs of bytes: in fewer layers, as telling so many apart takes operations too."""
 DOCUMENTS = (
-    (1.5e12, 1, 128, 256, 4),
-    (8e12, 2, 112, 256, 4),
+    (1.5e12, 1, 96, 256, 4),
+    (4e12, 1, 96, 256, 8),
+    (8e12, 2, 112, 256, 8),
     (4e13, 3, 144, 256, 8),
     (3e15, 3, 288, 256, 8),
     (5e15, 3, 576, 256, 32),
