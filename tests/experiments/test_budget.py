@@ -153,7 +153,7 @@ def test_a_text_is_opened_once_for_the_choice_and_the_training(tmp_path: Path, m
 
 @pytest.mark.parametrize(
     ("device", "most", "call", "shape"),
-    [("cpu", 1e11, 1e-3, (3, 144)), ("cuda", 4e14, 2e-2, (6, 576)), ("cuda", 1e12, 2e-2, (4, 192))],
+    [("cpu", 1e11, 1e-3, (3, 96)), ("cuda", 4e14, 2e-2, (6, 576)), ("cuda", 1e12, 2e-2, (4, 192))],
     ids=["a processor", "a large GPU", "a small GPU"],
 )
 def test_a_model_is_large_enough_to_fill_its_device(
