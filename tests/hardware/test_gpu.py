@@ -209,3 +209,13 @@ def test_the_plan_of_a_recipe_is_made_on_the_device(device: torch.device, workpl
     done: subprocess.CompletedProcess[str] = minigpt("config", RECIPE, *TINY, f"run.device={device}", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert "s per step" in done.stdout
+
+
+def test_auto_chooses_sizes_for_the_device(device: torch.device, workplace: Path) -> None:
+    (workplace / "mine.txt").write_text("The quick brown fox jumps over the lazy dog.\n" * 2000)
+    wishes = ["data.source=mine.txt", "training.max_minutes=0.1", f"run.device={device}"]
+    done = minigpt("config", RECIPE.with_name("auto.yaml"), *wishes, "--json", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["config"]["model"]["n_layers"] > 0
+    assert 0 < told["plan"]["bits_per_byte"] < 2
