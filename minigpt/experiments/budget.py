@@ -71,7 +71,7 @@ RARE = 0.001
 """Share of the words of such a text that come only once, at most."""
 SHORT_DOCUMENT = 256
 """Tokens of a context that holds a short document whole."""
-DROPOUT = ((25, 0.1), (60, 0.2), (150, 0.3))
+DROPOUT = ((30, 0.1), (60, 0.2), (150, 0.3))
 """From which pressure on, weights times readings for each token of a text, so much of it is good."""
 MOST_PRESSURE = 350
 """Under which a text is learned by heart all the same, and training had better end."""
